@@ -1,0 +1,260 @@
+/* call: the only file that enters user code.
+ *
+ * The order at the end of a call is fixed: the result is converted (what of it lies in lent memory is copied), an exception becomes data and its
+ * frames are cleared, the arguments are dropped, and then every loan must be dead. */
+#include <string.h>
+
+#include "bridge.h"
+#include "convert.h"
+#include "func.h"
+#include "mem.h"
+#include "options.h"
+#include "os.h"
+#include "pyerr.h"
+#include "value.h"
+
+enum {
+    FEW = 8,                                 /* arguments that need no allocation */
+    FULL_COLLECTION_EVERY_NS = 1000000000    /* per function: a full collection takes 7-170 ms */
+};
+
+typedef struct invocation {
+    krait_func      *func;
+    const krait_arg *args;
+    size_t           n, made; /* arguments; of these, converted */
+    PyObject       **objects; /* n + 1: the first belongs to the vectorcall protocol */
+    krait__loan     *loans;   /* n */
+    size_t           loan_count;
+    krait__thread   *thread;
+    bool             keep_strides;
+} invocation;
+
+/* ---- arguments ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void release_owned(const krait_arg *arg) {
+    if (arg->value.flags & KRAIT_VALUE_OWNED_ && arg->value.release) arg->value.release(arg->value.owner);
+}
+
+/* A refused call consumes what it was given, like any other. */
+static krait_status refuse_all(const krait_arg *args, size_t n, krait_status status) {
+    for (size_t i = 0; args && i < n; i++) release_owned(&args[i]);
+    return status;
+}
+
+static krait_status convert_one(invocation *call, size_t i, krait_error **err) {
+    const krait_arg *arg = &call->args[i];
+    krait__loan     *loan = &call->loans[call->loan_count];
+    bool             consumed;
+    krait_status     status = krait__to_python(call->thread, arg, loan, &consumed, &call->objects[1 + i], err);
+    if (arg->value.flags & KRAIT_VALUE_OWNED_ && !consumed) release_owned(arg);
+    if (!loan->dead) {
+        loan->index = (uint32_t)i;
+        loan->name = arg->name;
+        loan->alias = (arg->flags & KRAIT_ALIAS) != 0;
+        loan->kept = false;
+        call->loan_count++;
+    }
+    if (status) {
+        char name[128];
+        krait__argument_name(name, sizeof name, (uint32_t)i, arg->name);
+        krait__at(err, "convert %s", name);
+    }
+    return status;
+}
+
+static krait_status convert_all(invocation *call, krait_error **err) {
+    krait_status status = KRAIT_OK;
+    while (call->made < call->n && !status) {
+        status = convert_one(call, call->made, err);
+        if (!status) call->made++;
+    }
+    if (status)
+        for (size_t i = call->made + 1; i < call->n; i++) release_owned(&call->args[i]);
+    return status;
+}
+
+static void drop_arguments(invocation *call) {
+    for (size_t i = 0; i < call->made; i++) py.Py_DecRef(call->objects[1 + i]);
+}
+
+/* ---- loans at the end of a call ----------------------------------------------------------------------------------------------------------------- */
+
+static bool all_dead(const invocation *call) {
+    for (size_t i = 0; i < call->loan_count; i++)
+        if (!call->loans[i].dead && !call->loans[i].kept) return false;
+    return true;
+}
+
+static void collect(int generation) {
+    PyObject *number = py.PyLong_FromLongLong(generation);
+    PyObject *done = number ? krait__bridge_call("collect", number, NULL) : NULL;
+    if (number) py.Py_DecRef(number);
+    if (done) py.Py_DecRef(done);
+    else py.PyErr_Clear();
+}
+
+/* A cycle may be all that keeps an argument: young ones are looked through at once, all of them at most once a second. */
+static bool dead_after_collection(invocation *call) {
+    int64_t now = krait__os_now(), last = atomic_load(&call->func->last_full_collection);
+    for (int generation = 0; generation < 2; generation++) {
+        collect(generation);
+        if (all_dead(call)) return true;
+    }
+    if (last && now - last < FULL_COLLECTION_EVERY_NS) return false;
+    atomic_store(&call->func->last_full_collection, now);
+    collect(2);
+    return all_dead(call);
+}
+
+static krait_status escaped(const invocation *call, const krait__loan *loan, const char *result, krait_status before, krait_error **err) {
+    char         name[128], value[128];
+    krait_error *cause = err ? *err : NULL;
+    krait_status status;
+    krait__argument_name(name, sizeof name, loan->index, loan->name);
+    krait_value_describe(&call->args[loan->index].value, value, sizeof value);
+    if (err) *err = NULL;
+    status = krait__fail(err, KRAIT_E_ESCAPED,
+                         "Python kept %s (%s), which was lent for the call only, after %s %s %s: do not store it or a view of it (in a "
+                         "global, an attribute, a closure, a thread), or give it with KRAIT_COPY or krait_owned. Its memory must stay "
+                         "valid while krait_loans lists it",
+                         name, value, call->func->name, before ? "failed with" : "returned", before ? krait_status_name(before) : result);
+    krait__at(err, "after the call");
+    if (err && *err && status == KRAIT_E_ESCAPED)
+        (*err)->cause = cause;
+    else
+        krait__error_free(cause);
+    return status;
+}
+
+/* Every loan that lives on gets a record; those that no result accounts for are the caller's error. */
+static krait_status settle_survivors(invocation *call, krait_status before, krait_value *out, krait_error **err) {
+    char         result[128];
+    krait_status status = before;
+    krait_value_describe(out, result, sizeof result);
+    for (size_t i = 0; i < call->loan_count; i++) {
+        krait__loan *loan = &call->loans[i];
+        if (loan->dead) continue;
+        if (!loan->kept && status != KRAIT_E_ESCAPED) status = escaped(call, loan, result, before, err);
+        krait__loan_survives(loan, call->func->name);
+    }
+    if (status == KRAIT_E_ESCAPED) {
+        krait_value_clear(out);
+        KRAIT__COUNT(call->thread, escapes, 1);
+    }
+    return status;
+}
+
+static krait_status settle_loans(invocation *call, krait_status status, krait_value *out, krait_error **err) {
+    bool any_alive = false;
+    for (size_t i = 0; i < call->loan_count; i++) any_alive |= !call->loans[i].dead;
+    if (!any_alive) return status;
+    if (!all_dead(call)) dead_after_collection(call);
+    return settle_survivors(call, status, out, err);
+}
+
+/* ---- the call ------------------------------------------------------------------------------------------------------------------------------------ */
+
+static size_t count_positional(const krait_arg *args, size_t n) {
+    size_t count = 0;
+    while (count < n && !args[count].name) count++;
+    return count;
+}
+
+static krait_status enter_python(invocation *call, PyObject *callable, PyObject *names, size_t positional, krait_value *out,
+                                 krait_error **err) {
+    PyObject     *result = py.PyObject_Vectorcall(callable, call->objects + 1, positional | KRAIT__ARGUMENTS_OFFSET, names);
+    krait__outlet outlet = { call->thread, call->loans, call->loan_count, call->keep_strides, false, 0 };
+    krait_status  status;
+    if (result) return out ? krait__from_python(&outlet, result, out, err) : krait__drop_result(&outlet, result, err);
+    status = krait__pyerr_take(KRAIT_E_PYTHON, err);
+    krait__at(err, "call");
+    return status;
+}
+
+static krait_status invoke(invocation *call, krait_value *out, krait_error **err) {
+    PyObject    *callable = krait__func_resolved(call->func), *names = NULL;
+    size_t       positional = count_positional(call->args, call->n);
+    krait_status status = callable ? KRAIT_OK : krait__func_resolve(call->func, call->thread, &callable, err);
+    krait_value  dropped;
+    if (!status && positional < call->n)
+        status = krait__func_keywords(call->func, call->thread, call->args + positional, call->n - positional, &names, err);
+    if (status) {
+        krait__at(err, "convert keywords");
+        return refuse_all(call->args, call->n, status);
+    }
+    krait__set_none(&dropped);
+    status = convert_all(call, err);
+    if (!status) status = enter_python(call, callable, names, positional, out, err);
+    drop_arguments(call);
+    if (names) py.Py_DecRef(names);
+    return call->loan_count ? settle_loans(call, status, out ? out : &dropped, err) : status;
+}
+
+static krait_status invoke_many(invocation *call, krait_value *out, krait_error **err) {
+    krait_status status;
+    call->objects = krait__alloc(krait__size(call->n + 1, sizeof *call->objects, 0));
+    call->loans = krait__alloc(krait__size(call->n + 1, sizeof *call->loans, 0));
+    if (call->objects && call->loans)
+        status = invoke(call, out, err);
+    else
+        status = refuse_all(call->args, call->n, krait__fail_nomem(err));
+    krait__free(call->objects);
+    krait__free(call->loans);
+    return status;
+}
+
+static krait_status invoke_few(invocation *call, krait_value *out, krait_error **err) {
+    PyObject   *objects[FEW + 1];
+    krait__loan loans[FEW + 1]; /* one more: where the last argument would note its loan */
+    call->objects = objects;
+    call->loans = loans;
+    return invoke(call, out, err);
+}
+
+krait_status krait_call(krait_func *func, const krait_arg *args, size_t n, const krait_call_options *options, krait_value *out,
+                        krait_error **err) {
+    invocation   call;
+    krait__gil   gil;
+    krait_status status = KRAIT_OK;
+    uint32_t     nested;
+    if (out) krait__set_none(out);
+    if (krait__stuck(err)) return refuse_all(args, n, (*err)->status);
+    if (!func || (!args && n)) status = krait__fail(err, KRAIT_E_ARGUMENT, func ? "args is NULL, expected %zu of them" : "func is NULL", n);
+    if (!status && options) status = krait__check_call_options(options, err);
+    if (!status) status = krait__gil_enter(&gil, err);
+    if (status) {
+        krait__at(err, "call");
+        return refuse_all(args, n, status);
+    }
+    krait__drain_in_passing(gil.thread);
+    call.func = func;
+    call.args = args;
+    call.n = n;
+    call.made = 0;
+    call.loan_count = 0;
+    call.thread = gil.thread;
+    call.keep_strides = options && options->flags & KRAIT_KEEP_STRIDES;
+    nested = atomic_load_explicit(&gil.thread->calls_in, memory_order_relaxed);
+    atomic_store_explicit(&gil.thread->calls_in, nested + 1, memory_order_relaxed);
+    KRAIT__COUNT(gil.thread, calls, 1);
+    status = n <= FEW ? invoke_few(&call, out, err) : invoke_many(&call, out, err);
+    if (status) KRAIT__COUNT(gil.thread, failures, 1);
+    atomic_store_explicit(&gil.thread->calls_in, nested, memory_order_relaxed);
+    krait__gil_leave(&gil);
+    return status;
+}
+
+krait_status krait_func_check(krait_func *func, const krait_call_options *options, krait_error **err) {
+    krait__gil   gil;
+    PyObject    *callable;
+    krait_status status = KRAIT_OK;
+    if (krait__stuck(err)) return (*err)->status;
+    if (!func) status = krait__fail(err, KRAIT_E_ARGUMENT, "func is NULL");
+    if (!status && options) status = krait__check_call_options(options, err);
+    if (!status) status = krait__gil_enter(&gil, err);
+    krait__at(err, "func_check");
+    if (status) return status;
+    if (!krait__func_resolved(func)) status = krait__func_resolve(func, gil.thread, &callable, err);
+    krait__gil_leave(&gil);
+    return status;
+}

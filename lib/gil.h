@@ -1,0 +1,142 @@
+/* gil: thread records, kept thread states, attaching and detaching. The only file that saves or restores a thread state.
+ *
+ * Each thread that calls gets a record with a thread state of its own (PyThreadState_New once, then Restore/Save per call: 30 ns instead
+ * of 7,000). A thread that holds the GIL already, in a state of its own or a foreign one, is let in with that state; a foreign state is
+ * never kept. When a thread ends, its record goes to the janitor, which clears and deletes the state: thread exit never waits for the GIL.
+ *
+ * Fields of a record are written by its thread only; other threads read the counters, relaxed. */
+#ifndef KRAIT_LIB_GIL_H
+#define KRAIT_LIB_GIL_H
+
+#include <stdatomic.h>
+
+#include "janitor.h"
+#include "pyapi.h"
+
+/* Where in its life the library is. The doors other than OPEN are refused by krait__refuse. LOADING: Python is up, modules are being preloaded. */
+enum { KRAIT__NOT_READY = 0, KRAIT__STARTING = 1, KRAIT__LOADING = 2, KRAIT__OPEN = 3, KRAIT__SHUT = 4, KRAIT__FORKED = 5 };
+extern _Atomic int krait__life;
+
+/* Keeps one Python object alive for a result; freed through the janitor's list. */
+typedef struct krait__hold {
+    krait__node node;
+    PyObject   *object;
+    size_t      bytes; /* of memory the object keeps alive, for the bound of the list */
+    void       *extra; /* C memory that goes with it: shapes, fields; NULL for most */
+    void (*extra_free)(void *extra);
+} krait__hold;
+
+/* krait_acquire attaches a second time on one thread only where the GIL was let go in between, by ctypes or an extension that calls back. */
+enum { KRAIT__ATTACHES_MAX = 16 };
+
+/* Counters that a thread keeps for itself, written once: X(name). */
+#define KRAIT__COUNTER_MAP(X) X(calls) X(failures) X(copies) X(copied_bytes) X(escapes) X(gil_enters) X(gil_wait_ns) X(held) X(dropped)
+
+typedef struct krait__thread {
+    krait__node           node;   /* on the janitor's list, once the thread has ended */
+    PyThreadState        *state;  /* kept; NULL until first needed */
+    uint32_t              holds;  /* krait_acquire minus krait_release */
+    uint32_t              attaches; /* of these, that had to attach: which ones stands in attached_at */
+    uint32_t              attached_at[KRAIT__ATTACHES_MAX];
+    _Atomic uint32_t      calls_in; /* calls that run on this thread, nested ones counted */
+    krait__node          *spare;  /* unused krait__hold */
+    uint32_t              spares;
+    krait__node          *cleared; /* holds cleared while this thread held the GIL */
+    unsigned long         id;     /* as PyThreadState_SetAsyncExc wants it */
+    struct krait__thread *prev, *next_alive; /* the registry, under its lock */
+#define KRAIT__COUNTER_FIELD(name) _Atomic uint64_t name;
+    struct {
+        KRAIT__COUNTER_MAP(KRAIT__COUNTER_FIELD)
+    } count;
+#undef KRAIT__COUNTER_FIELD
+} krait__thread;
+
+/* Adds to a counter of the own thread. */
+#define KRAIT__COUNT(thread, name, n)                                                                                      \
+    atomic_store_explicit(&(thread)->count.name, atomic_load_explicit(&(thread)->count.name, memory_order_relaxed) + (n), \
+                          memory_order_relaxed)
+
+/* One stay in the interpreter. */
+typedef struct krait__gil {
+    krait__thread *thread;
+    PyThreadState *leave; /* the state to detach at the end; NULL: it was attached before */
+} krait__gil;
+
+extern __thread krait__thread *krait__self __attribute__((tls_model("initial-exec")));
+
+/* Attaches; on success the thread may use Python until krait__gil_leave. Refused when the door is not open. */
+krait_status krait__gil_enter_slow(krait__gil *gil, krait_error **err);
+
+static inline krait_status krait__gil_enter(krait__gil *gil, krait_error **err) {
+    krait__thread *thread = krait__self;
+    if (thread && thread->state && atomic_load_explicit(&krait__life, memory_order_relaxed) == KRAIT__OPEN) {
+        /* Compared with the own state, this is right on 3.11 too, where `current` is global. */
+        if (py.current() == thread->state) {
+            gil->thread = thread;
+            gil->leave = NULL;
+            return KRAIT_OK;
+        }
+    }
+    return krait__gil_enter_slow(gil, err);
+}
+
+void krait__gil_leave_slow(krait__gil *gil);
+
+static inline void krait__gil_leave(krait__gil *gil) {
+    if (gil->leave) krait__gil_leave_slow(gil);
+}
+
+/* As krait__gil_enter, through other doors: a set of lives in which it is let in. */
+enum {
+    KRAIT__DOOR_CALL = 1 << KRAIT__OPEN,
+    KRAIT__DOOR_SETUP = KRAIT__DOOR_CALL | 1 << KRAIT__LOADING,
+    KRAIT__DOOR_ANY = KRAIT__DOOR_SETUP | 1 << KRAIT__STARTING | 1 << KRAIT__SHUT
+};
+krait_status krait__gil_enter_by(krait__gil *gil, int door, krait_error **err);
+
+/* KRAIT_OK when the present life is one of `door`, else the refusal that fits it. */
+krait_status krait__refuse(int door, krait_error **err);
+
+/* Set by runtime: waits until the preloaded modules are there; the first caller gets their error. */
+extern krait_status (*krait__gil_wait_loaded)(krait_error **err);
+
+/* Lets the GIL go if this thread holds it, for a wait; krait__gil_resume takes it again. */
+PyThreadState *krait__gil_pause(void);
+void           krait__gil_resume(PyThreadState *state);
+
+/* Runs fn with a thread state that lives for that long only: for krait's own threads. */
+bool krait__gil_borrow(void (*fn)(void *user), void *user);
+
+/* Holds. krait__hold_new takes over one reference of object on success; NULL without memory. */
+krait__hold *krait__hold_new(krait__thread *thread, PyObject *object, size_t bytes);
+/* The release function of every value that owns a Python object: owner is a krait__hold. */
+void krait__hold_release(void *owner);
+/* Frees what was cleared, at most `limit` objects; attached. */
+void krait__drain(krait__thread *thread, size_t limit);
+
+enum {
+    KRAIT__DRAIN_SOME = 64,                          /* objects a call frees in passing */
+    KRAIT__PENDING_MAX = 65536,                      /* at this many, or this many bytes, a call frees all */
+    KRAIT__PENDING_BYTES_MAX = 256 * 1024 * 1024
+};
+
+static inline void krait__drain_in_passing(krait__thread *thread) {
+    if (thread->cleared || krait__stack_any(&krait__lists.holds)) krait__drain(thread, KRAIT__DRAIN_SOME);
+}
+
+/* Starts the janitor, the fork handler and the thread-exit key; idempotent. Called once Python runs. */
+krait_status krait__gil_start(krait_error **err);
+
+/* Sum of a counter over all threads, alive and ended. */
+typedef struct krait__counters {
+#define KRAIT__COUNTER_SUM(name) uint64_t name;
+    KRAIT__COUNTER_MAP(KRAIT__COUNTER_SUM)
+#undef KRAIT__COUNTER_SUM
+    uint64_t states;
+} krait__counters;
+void krait__gil_counters(krait__counters *sum);
+
+/* Calls that run now, in all threads but the calling one; with `raise` set, that exception is raised asynchronously in each (attached). */
+unsigned krait__gil_running(PyObject *raise);
+
+#endif

@@ -1,0 +1,121 @@
+#include "loan.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <krait/runtime.h>
+
+#include "mem.h"
+
+/* ---- owner objects ------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct owner_payload {
+    void (*done)(void *user);
+    void *user;
+} owner_payload;
+
+static PyTypeObject *owner_type; /* made on first use, under the GIL; kept for good */
+
+static owner_payload *payload_of(PyObject *owner) {
+    return (owner_payload *)(void *)((char *)owner + py.header);
+}
+
+static void owner_dealloc(PyObject *owner) {
+    owner_payload payload = *payload_of(owner);
+    PyTypeObject *type = krait__type(owner);
+    py.PyObject_Free(owner);
+    py.Py_DecRef((PyObject *)type);
+    if (payload.done) payload.done(payload.user);
+}
+
+static PyTypeObject *make_owner_type(void) {
+    static char  doc[] = "Keeps memory that a C program lent or gave to Python.";
+    void (*dealloc)(PyObject *) = owner_dealloc;
+    PyType_Slot  slots[] = { { Py_tp_dealloc_SLOT, NULL }, { Py_tp_doc_SLOT, doc }, { 0, NULL } };
+    PyType_Spec  spec = { "krait.Owner", (int)(py.header + sizeof(owner_payload)), 0, Py_TPFLAGS_DEFAULT_BITS, slots };
+    memcpy(&slots[0].pfunc, &dealloc, sizeof dealloc);
+    return (PyTypeObject *)py.PyType_FromSpec(&spec);
+}
+
+PyObject *krait__owner_new(void (*done)(void *user), void *user) {
+    PyObject *owner;
+    if (!owner_type) owner_type = make_owner_type();
+    owner = owner_type ? py.PyType_GenericAlloc(owner_type, 0) : NULL;
+    if (!owner) return NULL;
+    payload_of(owner)->done = done;
+    payload_of(owner)->user = user;
+    return owner;
+}
+
+/* ---- loans of a running call -------------------------------------------------------------------------------------------------------------- */
+
+static void loan_died(void *user) {
+    ((krait__loan *)user)->dead = true;
+}
+
+PyObject *krait__loan_owner(krait__loan *loan) {
+    loan->dead = false;
+    loan->owner = krait__owner_new(loan_died, loan);
+    if (!loan->owner) loan->dead = true;
+    return loan->owner;
+}
+
+size_t krait__argument_name(char *buffer, size_t size, uint32_t index, const char *name) {
+    int length = name ? snprintf(buffer, size, "argument %u '%s'", index + 1, name) : snprintf(buffer, size, "argument %u", index + 1);
+    return length < 0 ? 0 : (size_t)length;
+}
+
+/* ---- loans that live on ----------------------------------------------------------------------------------------------------------------- */
+
+typedef struct record {
+    struct record *next, **link;
+    const void    *data;
+    size_t         bytes;
+    char          *function;
+    char           argument[96];
+} record;
+
+static struct {
+    pthread_mutex_t lock; /* guards the list; held while krait_loans calls back */
+    record         *first;
+} records = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void record_died(void *user) {
+    record *gone = user;
+    pthread_mutex_lock(&records.lock);
+    *gone->link = gone->next;
+    if (gone->next) gone->next->link = gone->link;
+    pthread_mutex_unlock(&records.lock);
+    krait__free(gone->function);
+    krait__free(gone);
+}
+
+void krait__loan_survives(krait__loan *loan, const char *function) {
+    record        *survivor = krait__zalloc(sizeof *survivor);
+    owner_payload *payload = payload_of(loan->owner);
+    payload->done = survivor ? record_died : NULL;
+    payload->user = survivor;
+    if (!survivor) return;
+    survivor->data = loan->lo;
+    survivor->bytes = (size_t)(loan->hi - loan->lo);
+    survivor->function = krait__strdup(function);
+    krait__argument_name(survivor->argument, sizeof survivor->argument, loan->index, loan->name);
+    pthread_mutex_lock(&records.lock);
+    survivor->next = records.first;
+    survivor->link = &records.first;
+    if (records.first) records.first->link = &survivor->next;
+    records.first = survivor;
+    pthread_mutex_unlock(&records.lock);
+}
+
+size_t krait_loans(void (*fn)(void *user, const krait_loan *loan), void *user) {
+    size_t count = 0;
+    pthread_mutex_lock(&records.lock);
+    for (const record *one = records.first; one; one = one->next, count++) {
+        krait_loan loan = { one->data, one->bytes, one->function ? one->function : "", one->argument, { 0, 0 } };
+        if (fn) fn(user, &loan);
+    }
+    pthread_mutex_unlock(&records.lock);
+    return count;
+}

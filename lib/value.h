@@ -1,0 +1,60 @@
+/* value: krait_value and krait_dtype in plain C: readers, copies, descriptions. Knows no Python; the bridge to it is
+ * convert.
+ *
+ * A value is checked where it is used, not where it is made, since makers are inline and cannot fail. */
+#ifndef KRAIT_LIB_VALUE_H
+#define KRAIT_LIB_VALUE_H
+
+#include <krait/value.h>
+
+/* How deep lists and maps may be nested: every walk over them recurses, on stacks that krait did not choose. */
+enum { KRAIT__DEPTH_MAX = 64 };
+
+/* Fields of a record; one tree of blocks. */
+struct krait_struct {
+    size_t       count;
+    krait_field *fields; /* names, shapes and nested structs are owned */
+};
+struct krait_struct *krait__struct_new(size_t count); /* zeroed fields */
+struct krait_struct *krait__struct_copy(const struct krait_struct *from);
+void                 krait__struct_free(struct krait_struct *fields); /* NULL and half-built ones are fine */
+
+/* Writes the head only: zeroing all 128 bytes costs half a call. */
+static inline void krait__set_none(krait_value *value) {
+    value->kind = KRAIT_KIND_NONE;
+    value->flags = 0;
+    value->reserved0 = 0;
+    value->reserved1 = 0;
+    value->release = NULL;
+    value->owner = NULL;
+}
+
+/* What is wrong with an array value, checked in full: dtype and item size (KRAIT_E_ARGUMENT), dimensions, negative or
+ * overflowing shapes and strides (KRAIT_E_SHAPE), NULL where there are elements (KRAIT_E_ARGUMENT). On success the memory
+ * it spans, [*lo, *hi), both the data pointer when it is empty; and the number of its elements. */
+krait_status krait__array_check(const krait_value *value, const char **lo, const char **hi, int64_t *size,
+                                krait_error **err);
+
+/* Shape of an array value that passed the check; strides are NULL for C order. */
+static inline const int64_t *krait__array_shape(const krait_value *value) {
+    return value->as.array.shape ? value->as.array.shape : value->as.array.dims;
+}
+static inline const int64_t *krait__array_strides(const krait_value *value) {
+    if (value->as.array.strides) return value->as.array.strides;
+    return value->as.array.shape ? NULL : value->as.array.dims + 3;
+}
+
+/* Items of a list or map with their keys, in one block that owns them. `object` is released too, after the items, by
+ * `object_release` (NULL: none). */
+typedef struct krait__tree {
+    void (*object_release)(void *object);
+    void        *object;
+    size_t       count;
+    krait_value *items; /* in this block */
+    const char **keys;  /* in this block; NULL for a list */
+    char        *text;  /* in this block: room for the keys' bytes */
+} krait__tree;
+krait__tree *krait__tree_new(size_t count, bool keyed, size_t key_bytes); /* all items none */
+void         krait__tree_release(void *tree); /* the release function of list and map values: clears all items */
+
+#endif
