@@ -110,3 +110,126 @@ install: all
 uninstall:
 	rm -rf $(DESTDIR)$(INCLUDEDIR)/krait
 	rm -f $(DESTDIR)$(INCLUDEDIR)/krait.h $(DESTDIR)$(LIBDIR)/libkrait.* $(DESTDIR)$(LIBDIR)/pkgconfig/krait.pc $(DESTDIR)$(BINDIR)/krait
+
+# ---- set-up -------------------------------------------------------------------------------------------------------------------------------
+# What a fresh machine lacks: Python, numpy, pandas, cmocka ... See bridge/python/setup.sh.
+setup:
+	$(Q)[ '$(SETUP)' = 0 ] || bash bridge/python/setup.sh run
+setup-test:
+	$(Q)[ '$(SETUP)' = 0 ] || bash bridge/python/setup.sh test
+setup-bench:
+	$(Q)[ '$(SETUP)' = 0 ] || bash bridge/python/setup.sh bench
+.PHONY: setup-test setup-bench
+
+# The Python that tests and demo use: KRAIT_PYTHON, else .venv, else whatever krait finds.
+VENV := $(CURDIR)/.venv
+USE_PYTHON = export KRAIT_PYTHON="$${KRAIT_PYTHON:-$$([ ! -d '$(VENV)' ] || echo '$(VENV)')}"; [ "$$KRAIT_PYTHON" ] || unset KRAIT_PYTHON
+PYTHON = $$([ -x '$(VENV)/bin/python' ] && echo '$(VENV)/bin/python' || command -v python3)
+GO = $$(command -v go || { [ -x '$(VENV)/bin/go' ] && echo '$(VENV)/bin/go'; } || true)
+
+# ---- examples and demo --------------------------------------------------------------------------------------------------------------------
+EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(filter-out examples/demo_%.c,$(wildcard examples/*.c)))
+APP_LIBS = -L$(BUILD) -lkrait -Wl,-rpath,'$(abspath $(BUILD))' $(LIBS)
+
+$(BUILD)/examples/demo: $(wildcard examples/demo_*.c) $(wildcard examples/demo_*.h)
+$(BUILD)/examples/%: examples/%.c $(BUILD)/libkrait.so
+	$(call say,CC $@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(CPPFLAGS) -O2 -g $(WARN) $(CFLAGS) $(filter %.c,$^) -o $@ $(LDFLAGS) $(APP_LIBS)
+
+$(BUILD)/examples/go_normalize: $(wildcard examples/go/*) $(BUILD)/libkrait.so
+	$(call say,GO $@)
+	$(Q)go="$(GO)"; if [ "$$go" ]; then cd examples/go && CC='$(CC)' CGO_ENABLED=1 GOFLAGS=-mod=mod GOTOOLCHAIN=local \
+	    GOCACHE="$${GOCACHE:-$(abspath $(BUILD))/go-cache}" CGO_CFLAGS='-I$(CURDIR)/include' \
+	    CGO_LDFLAGS='-L$(abspath $(BUILD)) -lkrait -Wl,-rpath,$(abspath $(BUILD))' "$$go" build -o '$(abspath $@)' .; \
+	else echo '  no Go on this machine: its example is left out'; fi
+
+examples: $(EXAMPLES) $(BUILD)/examples/go_normalize
+.PHONY: examples
+
+demo: setup
+	$(Q)$(MAKE) --no-print-directory all $(BUILD)/examples/demo
+	$(Q)$(USE_PYTHON); $(BUILD)/examples/demo $(BUILD)/demo.png
+
+# ---- tests --------------------------------------------------------------------------------------------------------------------------------
+UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*.c))
+ABI := $(patsubst tests/abi/%.c,%,$(wildcard tests/abi/*.c))
+INTEGRATION := $(patsubst tests/integration/%.c,%,$(wildcard tests/integration/test_*.c))
+TSAN_UNITS := $(filter test_janitor% test_value% test_layer0%,$(UNIT))
+
+$(SAN)/%.o: lib/%.c
+	$(call say,CC $< (sanitized))
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE_CPPFLAGS) -DKRAIT_FAULTS $(CPPFLAGS) $(BASE_CFLAGS) -O1 $(SANITIZE) $(CFLAGS) -MMD -MP -c $< -o $@
+$(SAN)/sources.o: $(BUILD)/sources.c
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -c $< -o $@
+$(SAN)/libkrait.a: $(SAN_OBJECTS)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+TEST_CC = $(CC) $(BASE_CPPFLAGS) -Itests $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS)
+$(BUILD)/unit/%: tests/unit/%.c $(SAN)/libkrait.a tests/support.h
+	$(call say,CC $@)
+	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) -lcmocka $(LIBS)
+$(BUILD)/unit/%: tests/abi/%.c $(SAN)/libkrait.a
+	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) -lcmocka $(LIBS)
+$(BUILD)/tsan/%: tests/unit/%.c $(SOURCES) $(BUILD)/sources.c
+	$(call say,CC $@)
+	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS -fsanitize=thread $< $(SOURCES) $(BUILD)/sources.c -o $@ $(LDFLAGS) -lcmocka $(LIBS)
+$(BUILD)/integration/%: tests/integration/%.c $(BUILD)/libkrait.so tests/support.h
+	$(call say,CC $@)
+	$(Q)mkdir -p $(@D) && $(TEST_CC) $< -o $@ $(LDFLAGS) -lcmocka $(APP_LIBS)
+$(BUILD)/asan/%: tests/integration/%.c $(SAN)/libkrait.a tests/support.h
+	$(call say,CC $@)
+	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) -lcmocka $(LIBS)
+
+UNIT_BINS := $(UNIT:%=$(BUILD)/unit/%) $(ABI:%=$(BUILD)/unit/%)
+TSAN_BINS := $(TSAN_UNITS:%=$(BUILD)/tsan/%)
+INTEGRATION_BINS := $(INTEGRATION:%=$(BUILD)/integration/%)
+ASAN_BINS := $(INTEGRATION:%=$(BUILD)/asan/%)
+SCRIPTS := $(wildcard tests/integration/test_*.sh)
+tests: all examples $(UNIT_BINS) $(TSAN_BINS) $(INTEGRATION_BINS) $(ASAN_BINS)
+.PHONY: tests
+
+# Sanitizers: Python's own allocator hides what is lost, so it is turned off; cmocka must not swallow a fault.
+ASAN_ENV = env PYTHONMALLOC=malloc ASAN_OPTIONS=handle_segv=2:handle_abort=2:detect_leaks=1:allocator_may_return_null=1 \
+    LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 OPENBLAS_NUM_THREADS=1
+RUN = tests/tools/run.sh
+
+test: setup-test
+	$(Q)$(MAKE) --no-print-directory check
+
+# With what is there: no network, nothing written outside build/.
+check: tests
+	$(Q)$(USE_PYTHON); export TALLY='$(abspath $(BUILD))/tally' BUILD='$(BUILD)' CC='$(CC)' PYTHONDONTWRITEBYTECODE=1; : > $$TALLY; \
+	$(RUN) -l rules tests/tools/rules.sh; \
+	$(ASAN_ENV) $(RUN) -l unit $(UNIT_BINS); \
+	$(if $(TSAN_BINS),TSAN_OPTIONS=halt_on_error=1 $(RUN) -l tsan $(TSAN_BINS);) \
+	$(RUN) -l integration $(INTEGRATION_BINS); \
+	$(ASAN_ENV) $(RUN) -l sanitized $(ASAN_BINS); \
+	$(if $(SCRIPTS),$(RUN) -l scripts $(SCRIPTS);) \
+	$(RUN) -l python "$(PYTHON) -m pytest -q -p no:cacheprovider tests/python"; \
+	tests/tools/sum.sh $$TALLY
+
+test-pythons: setup-test
+	$(Q)$(MAKE) --no-print-directory tests && tests/tools/test-pythons.sh
+
+lint:
+	$(Q)$(PYTHON) -m ruff check --no-cache bridge/python tests examples && ! command -v shellcheck >/dev/null || \
+	    shellcheck $$(git ls-files '*.sh' .ci/run)
+
+bench: setup-bench
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(USE_PYTHON); BUILD='$(BUILD)' CC='$(CC)' $(PYTHON) tests/bench/run.py
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make               libkrait.so, libkrait.a and the krait command into build/'
+	@echo 'make demo          set up what is missing, then real data through pandas from C'
+	@echo 'make test          set up what is missing, then all tests'
+	@echo 'make check         the tests with what is there: no network, nothing written outside build/'
+	@echo 'make test-pythons  the integration tests on every Python of this machine'
+	@echo 'make bench         medians and ratios against hand-written C and pybind11; build/bench.json'
+	@echo 'make install       DESTDIR, PREFIX ($(PREFIX)), LIBDIR'
+	@echo 'make setup         .venv and system packages; SETUP=0 skips it'
+	@echo 'make lint          ruff and shellcheck'
+	@echo 'CC, CPPFLAGS, CFLAGS, LDFLAGS are added to; V=1 shows commands; BUILD is the output folder'

@@ -144,6 +144,15 @@ static char *format_text(const char *format, va_list args) {
     return text;
 }
 
+/* A message may hold a text of any length that a caller gave. Cut between letters, its end says what was cut. */
+static void bound_message(char *message) {
+    enum { MARK_MAX = 64 };
+    size_t length = message ? strlen(message) : 0, end = KRAIT__MESSAGE_MAX - MARK_MAX;
+    if (length <= KRAIT__MESSAGE_MAX) return;
+    for (int i = 0; i < 3 && ((unsigned char)message[end] & 0xc0) == 0x80; i++) end--;
+    snprintf(message + end, MARK_MAX, " ... [cut; %zu bytes in all]", length);
+}
+
 krait_status krait__fail(krait_error **err, krait_status status, const char *format, ...) {
     va_list      args;
     krait_error *error;
@@ -153,6 +162,7 @@ krait_status krait__fail(krait_error **err, krait_status status, const char *for
     va_start(args, format);
     error->message = format_text(format, args);
     va_end(args);
+    bound_message(error->message);
     *err = error;
     return status;
 }
@@ -219,7 +229,7 @@ void krait__text_add(krait__text *text, const char *data, size_t size) {
         text->data = bigger;
         text->room = room;
     }
-    memcpy(text->data + text->size, data, size);
+    if (size) memcpy(text->data + text->size, data, size); /* an empty text may have no address */
     text->size += size;
     text->data[text->size] = 0;
 }
@@ -237,19 +247,38 @@ void krait__text_addf(krait__text *text, const char *format, ...) {
     krait__free(formatted);
 }
 
+/* Bytes of the UTF-8 character that text begins with; 0 when it begins with none. */
+static size_t character(const char *text) {
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 }; /* of that many bytes: a smaller one is overlong */
+    const unsigned char  *c = (const unsigned char *)text;
+    size_t                size = c[0] < 0x80 ? 1 : c[0] >> 5 == 6 ? 2 : c[0] >> 4 == 14 ? 3 : c[0] >> 3 == 30 ? 4 : 0;
+    uint32_t              code = size > 1 ? c[0] & (0x7fu >> size) : c[0];
+    for (size_t i = 1; i < size; i++) {
+        if ((c[i] & 0xc0) != 0x80) return 0;
+        code = code << 6 | (c[i] & 0x3f);
+    }
+    if (size && (code < least[size] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))) return 0;
+    return size;
+}
+
+/* JSON is UTF-8, a path need not be: other bytes become U+FFFD. */
 void krait__text_json(krait__text *text, const char *string) {
+    size_t size;
     if (!string) {
         krait__text_add(text, "null", 4);
         return;
     }
     krait__text_add(text, "\"", 1);
-    for (; *string; string++) {
+    for (; *string; string += size ? size : 1) {
         unsigned char c = (unsigned char)*string;
         char          escaped[8];
+        size = character(string);
         if (c == '"' || c == '\\')
             krait__text_add(text, (char[]){ '\\', (char)c }, 2);
+        else if (!size)
+            krait__text_add(text, "\xef\xbf\xbd", 3);
         else if (c >= 0x20)
-            krait__text_add(text, string, 1);
+            krait__text_add(text, string, size);
         else
             krait__text_add(text, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", c));
     }
@@ -264,7 +293,7 @@ void krait__text_free(krait__text *text) {
 size_t krait__copy_out(const char *text, size_t length, char *buffer, size_t size) {
     if (size) {
         size_t n = length < size ? length : size - 1;
-        memcpy(buffer, text, n);
+        if (n) memcpy(buffer, text, n);
         buffer[n] = 0;
     }
     return length;

@@ -371,6 +371,16 @@ krait_status krait_add_path(const char *path, int position, krait_error **err) {
     return status;
 }
 
+/* By the gc module: PyGC_Collect does nothing while automatic collection is off. */
+static krait_status collect(krait_error **err) {
+    PyObject *oldest = py.PyLong_FromLongLong(2);
+    PyObject *done = oldest ? krait__bridge_call("collect", oldest, NULL) : NULL;
+    if (oldest) py.Py_DecRef(oldest);
+    if (!done) return krait__pyerr_take(KRAIT_E_PYTHON, err);
+    py.Py_DecRef(done);
+    return KRAIT_OK;
+}
+
 krait_status krait_gc(krait_error **err) {
     krait__gil   gil;
     krait_status status;
@@ -379,10 +389,10 @@ krait_status krait_gc(krait_error **err) {
     krait__at(err, "gc");
     if (status) return status;
     krait__drain(gil.thread, SIZE_MAX);
-    py.PyGC_Collect();
+    status = collect(err);
     krait__drain(gil.thread, SIZE_MAX);
     krait__gil_leave(&gil);
-    return KRAIT_OK;
+    return status;
 }
 
 static krait_status run_source(const char *name, const char *source, krait_error **err) {

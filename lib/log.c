@@ -37,6 +37,8 @@ void krait__log(int level, const char *format, ...) {
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    for (char *c = line; *c; c++)
+        if (*c == '\n' || *c == '\r') *c = ' '; /* a sink gets one line for each call */
     pthread_rwlock_rdlock(&sink.lock);
     if (sink.fn)
         sink.fn(sink.user, level, line);

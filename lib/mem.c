@@ -78,7 +78,7 @@ char *krait__strdup(const char *text) {
 
 size_t krait__size(size_t a, size_t b, size_t c) {
     if (b && a > (SIZE_MAX - 1) / b) return SIZE_MAX;
-    return a * b > SIZE_MAX - 1 - c ? SIZE_MAX : a * b + c;
+    return c >= SIZE_MAX - a * b ? SIZE_MAX : a * b + c;
 }
 
 uint64_t krait__mem_blocks(void) {

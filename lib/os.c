@@ -106,13 +106,14 @@ bool krait__thread_start(const char *name, void *(*run)(void *user), void *user)
     int            rc;
     if (pthread_attr_init(&attributes)) return false;
     pthread_attr_setstacksize(&attributes, THREAD_STACK);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     mask_all_but_faults(&old);
     rc = pthread_create(&thread, &attributes, run, user);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attributes);
-    if (rc == 0) set_name(thread, name);
-    return rc == 0;
+    if (rc) return false;
+    set_name(thread, name); /* before it is detached: one that has ended by now would be a dangling handle */
+    pthread_detach(thread);
+    return true;
 }
 
 #ifdef __APPLE__
@@ -217,9 +218,18 @@ void krait__signals_save(krait__signals *signals) {
     for (int i = 1; i < KRAIT__SIGNALS; i++) signals->known[i] = sigaction(i, NULL, &signals->action[i]) == 0;
 }
 
+static bool same_action(const struct sigaction *a, const struct sigaction *b) {
+    if (a->sa_flags & SA_SIGINFO || b->sa_flags & SA_SIGINFO) return a->sa_flags == b->sa_flags && a->sa_sigaction == b->sa_sigaction;
+    return a->sa_flags == b->sa_flags && a->sa_handler == b->sa_handler;
+}
+
+/* Only what has changed: the host may be setting another one at this moment. */
 void krait__signals_restore(const krait__signals *signals) {
-    for (int i = 1; i < KRAIT__SIGNALS; i++)
-        if (signals->known[i] && i != SIGKILL && i != SIGSTOP) sigaction(i, &signals->action[i], NULL);
+    for (int i = 1; i < KRAIT__SIGNALS; i++) {
+        struct sigaction now;
+        if (!signals->known[i] || i == SIGKILL || i == SIGSTOP || sigaction(i, NULL, &now)) continue;
+        if (!same_action(&now, &signals->action[i])) sigaction(i, &signals->action[i], NULL);
+    }
 }
 
 /* ---- files in memory ------------------------------------------------------------------------------------------------------------------ */

@@ -29,7 +29,7 @@ typedef struct PyStatus {
 typedef struct PyPreConfig {
     int field[16]; /* 10 are used up to 3.15 */
 } PyPreConfig;
-enum { PRECONFIG_UTF8_MODE = 7 };
+enum { PRECONFIG_USE_ENVIRONMENT = 3, PRECONFIG_UTF8_MODE = 7, PRECONFIG_DEV_MODE = 8 };
 
 typedef struct PyType_Slot {
     int   slot;

@@ -29,13 +29,13 @@ static bool promote(void *user, const char *path) {
     return *(void **)user != NULL;
 }
 
-/* The handle to find CPython by: of the program, or of a libpython that somebody opened, made global. NULL when there is none: only
- * then may one be opened. */
-static void *loaded_python(void) {
-    void *handle = NULL;
-    if (dlsym(RTLD_DEFAULT, "Py_IsInitialized")) return RTLD_DEFAULT;
-    krait__os_each_library(promote, &handle);
-    return handle;
+/* Is a CPython in the process, of the program itself or of a libpython that somebody opened (made global now)? *handle finds its symbols;
+ * RTLD_DEFAULT is NULL, so that alone says nothing. Only where there is none may one be opened. */
+static bool is_loaded(void **handle) {
+    *handle = RTLD_DEFAULT;
+    if (dlsym(RTLD_DEFAULT, "Py_IsInitialized")) return true;
+    *handle = NULL;
+    return krait__os_each_library(promote, handle);
 }
 
 static krait_status open_library(const krait__place *place, void **handle, krait_error **err) {
@@ -131,6 +131,36 @@ bool krait__runtime_on_main(void (*fn)(void *user), void *user, int64_t timeout_
     return krait__event_wait(&main_thread.done, timeout_ms);
 }
 
+/* What Python was started with, to compare a later krait_init with; words one after the other, each with its NUL. */
+static struct {
+    bool        isolated;
+    krait__text x_options, warnings;
+} started_with;
+
+static void remember_words(krait__text *text, const char *const *words) {
+    for (; words && *words; words++) krait__text_add(text, *words, strlen(*words) + 1);
+}
+
+/* Unset words agree with anything. */
+static bool words_agree(const krait__text *before, const char *const *words) {
+    size_t at = 0;
+    if (!words) return true;
+    for (; *words; words++) {
+        if (at >= before->size || strcmp(before->data + at, *words) != 0) return false;
+        at += strlen(*words) + 1;
+    }
+    return at == before->size;
+}
+
+static krait_status refuse_for_running(const krait_options *options, krait_error **err) {
+    const char *field = NULL;
+    if (options->flags & KRAIT_ISOLATED && !started_with.isolated) field = "flags KRAIT_ISOLATED";
+    if (!words_agree(&started_with.x_options, options->x_options)) field = "x_options";
+    if (!words_agree(&started_with.warnings, options->warnings)) field = "warnings";
+    if (!field) return KRAIT_OK;
+    return krait__fail(err, KRAIT_E_CONFLICT, "krait_options.%s: Python runs already in this process and cannot be started anew", field);
+}
+
 /* ---- starting, attaching -------------------------------------------------------------------------------------------------------------------- */
 
 /* Adds what the same Python says when started as a program. */
@@ -155,6 +185,9 @@ static krait_status start_own(const krait_options *options, bool *final, krait_e
         !krait__thread_start("krait-main", main_run, &job))
         return krait__fail(err, KRAIT_E_SYSTEM, "krait's main thread could not be started");
     *final = true;
+    started_with.isolated = options->flags & KRAIT_ISOLATED;
+    remember_words(&started_with.x_options, options->x_options);
+    remember_words(&started_with.warnings, options->warnings);
     krait__event_wait(&main_thread.done, -1);
     if (job.is_up) main_thread.parked = true;
     else explain(err);
@@ -181,25 +214,18 @@ static krait_status check_choice(int minor_loaded, krait_error **err) {
                        minor_loaded, krait__runtime.place.rule, krait__runtime.place.executable, krait__runtime.place.minor);
 }
 
-static krait_status refuse_for_running(const krait_options *options, krait_error **err) {
-    const char *field = options->flags & KRAIT_ISOLATED ? "flags KRAIT_ISOLATED" : options->x_options ? "x_options" : options->warnings ? "warnings" : NULL;
-    if (!field) return KRAIT_OK;
-    return krait__fail(err, KRAIT_E_CONFLICT, "krait_options.%s: Python runs already in this process and cannot be started anew", field);
-}
-
 krait_status krait__runtime_start(const krait_options *options, bool *final, krait_error **err) {
     static const char anchor = 0;
     krait_status      status = KRAIT_OK;
     void             *handle;
-    bool              running;
+    bool              loaded;
     *final = false;
     if (krait__os_is_static())
         return krait__fail(err, KRAIT_E_STATIC, "this program is fully static and cannot load Python: link it without -static");
     krait__runtime.library = krait__os_pin(&anchor);
-    handle = loaded_python();
-    if (handle && (status = krait__pyapi_load(handle, err))) return status;
-    running = handle && py.Py_IsInitialized();
-    if (running) {
+    loaded = is_loaded(&handle);
+    if (loaded && (status = krait__pyapi_load(handle, err))) return status;
+    if (loaded && py.Py_IsInitialized()) {
         krait__runtime.attached = true;
         status = refuse_for_running(options, err);
         return status ? status : attach_running(err);
@@ -207,7 +233,7 @@ krait_status krait__runtime_start(const krait_options *options, bool *final, kra
     krait__place_free(&krait__runtime.place);
     status = krait__locate(options->python, &krait__runtime.place, NULL, err);
     if (!status) status = krait__place_check(&krait__runtime.place, !(options->flags & KRAIT_ISOLATED), err);
-    if (!status && !handle) {
+    if (!status && !loaded) {
         status = open_library(&krait__runtime.place, &handle, err);
         if (!status) status = krait__pyapi_load(handle, err);
     }

@@ -54,12 +54,21 @@ static krait_status check(PyStatus result, krait_error **err) {
                        result.err_msg ? result.err_msg : "no reason given");
 }
 
-/* Locale and environment stay untouched when the pre-initialisation is the isolated one; UTF-8 mode makes up for it. */
-static krait_status preinitialize(krait_error **err) {
+static bool has_word(const char *const *words, const char *wanted) {
+    for (; words && *words; words++)
+        if (!strcmp(*words, wanted)) return true;
+    return false;
+}
+
+/* Locale and environment stay untouched when the pre-initialisation is the isolated one; UTF-8 mode makes up for it. What it decides for good
+ * (PYTHONMALLOC, PYTHONDEVMODE, -X dev) is given back to those who ask. */
+static krait_status preinitialize(const krait_options *options, krait_error **err) {
     PyPreConfig config;
     memset(&config, 0, sizeof config);
     py.PyPreConfig_InitIsolatedConfig(&config);
     config.field[PRECONFIG_UTF8_MODE] = 1;
+    config.field[PRECONFIG_USE_ENVIRONMENT] = !(options->flags & KRAIT_ISOLATED);
+    if (has_word(options->x_options, "dev")) config.field[PRECONFIG_DEV_MODE] = 1;
     return check(py.Py_PreInitialize(&config), err);
 }
 
@@ -93,7 +102,7 @@ static krait_status start_by_config(const char *executable, const krait_options 
     add_words(&argv, "-X", options->x_options);
     add_words(&argv, "-W", options->warnings);
     if (!config) return krait__fail_nomem(err);
-    status = argv.full ? too_many(err) : preinitialize(err);
+    status = argv.full ? too_many(err) : preinitialize(options, err);
     if (!status) {
         py.PyConfig_InitPythonConfig((PyConfig *)config);
         config->ints[CONFIG_SIGNALS] = 0;

@@ -453,7 +453,7 @@ void krait_value_clear(krait_value *value) {
     if (!value) return;
     release = value->release;
     owner = value->owner;
-    memset(value, 0, sizeof *value);
+    krait__set_none(value);
     if (release) release(owner);
 }
 
@@ -689,7 +689,7 @@ static krait_status copy_list(const krait_value *value, int depth, krait_value *
     return KRAIT_OK;
 }
 
-/* *out is zeroed already. */
+/* *out is none already. */
 static krait_status copy_value(const krait_value *value, int depth, krait_value *out, krait_error **err) {
     switch (value->kind) {
         case KRAIT_KIND_NONE: return KRAIT_OK;
@@ -712,7 +712,7 @@ static krait_status copy_value(const krait_value *value, int depth, krait_value 
 krait_status krait_value_copy(const krait_value *value, krait_value *out, krait_error **err) {
     krait_status status;
     if (value && out == value) return krait__fail(err, KRAIT_E_ARGUMENT, "out is the value itself");
-    if (out) memset(out, 0, sizeof *out);
+    if (out) krait__set_none(out);
     status = begin(value, "value", out, "out", err);
     return status ? status : copy_value(value, 0, out, err);
 }

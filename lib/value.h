@@ -30,8 +30,8 @@ static inline void krait__set_none(krait_value *value) {
 }
 
 /* What is wrong with an array value, checked in full: dtype and item size (KRAIT_E_ARGUMENT), dimensions, negative or
- * overflowing shapes and strides (KRAIT_E_SHAPE), NULL where there are elements (KRAIT_E_ARGUMENT). On success the memory
- * it spans, [*lo, *hi), both the data pointer when it is empty; and the number of its elements. */
+ * overflowing shapes and strides (KRAIT_E_SHAPE), NULL where there are elements (KRAIT_E_ARGUMENT). On success the
+ * memory it spans, [*lo, *hi), both the data pointer when it is empty; and the number of its elements. */
 krait_status krait__array_check(const krait_value *value, const char **lo, const char **hi, int64_t *size,
                                 krait_error **err);
 

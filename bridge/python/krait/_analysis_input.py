@@ -101,8 +101,12 @@ def as_times(times: Data, name: str = "time", rows: int | None = None) -> Array:
 def as_ticks(times: Array, unit: str) -> tuple[Ints, str]:
     """Times as whole numbers since 1970, in `unit` or their own if that is finer, and the name of that unit."""
     finer = np.datetime_data(np.result_type(times.dtype, np.dtype(f"datetime64[{unit}]")))[0]
-    exact = times.astype(f"datetime64[{finer}]", copy=False)
-    if (exact[[0, -1]].astype(times.dtype) != times[[0, -1]]).any():  # sorted: if the ends fit, all do
+    try:
+        exact = times.astype(f"datetime64[{finer}]", copy=False)
+        fits = (exact[[0, -1]].astype(times.dtype) == times[[0, -1]]).all()  # sorted: if the ends fit, all do
+    except OverflowError:  # numpy 2.5; older ones wrap round in silence
+        fits = False
+    if not fits:
         raise ValueError(f"times from {times[0]} to {times[-1]} do not fit 64 bits in unit {finer!r}")
     return exact.view(np.int64), finer
 

@@ -57,6 +57,8 @@ def settle() -> None:
 
     if _signal.getsignal(_signal.SIGINT) is not None:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    if sys.version_info < (3, 13):
+        import threading  # noqa: F401  # takes the thread that first imports it for the main thread
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # otherwise a print is lost when the host returns from main
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]

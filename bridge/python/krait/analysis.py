@@ -333,7 +333,7 @@ def _standardize(columns: Floats, ddof: int) -> Floats:
 
 def _flatten(std: Floats, mean: Floats, columns: Floats) -> None:
     """NaN for a deviation of 0, also where rounding of the mean hides it: 0.1 a thousand times has a std of 1e-17."""
-    suspect = std <= np.abs(mean) * 1e-10
+    suspect = (std <= np.abs(mean) * 1e-10) | np.isinf(std)
     if suspect.any():
         for at in np.flatnonzero(suspect):
             values = columns[at][~np.isnan(columns[at])]
@@ -610,7 +610,7 @@ def _aggregate_table(
         for how in wanted:
             if f"{name}_{how}" in result:
                 raise ValueError(f"two results are called {name}_{how}; rename a column")
-            result[f"{name}_{how}"] = found[how][at].copy()
+            result[f"{name}_{how}"] = found[how][at]
     return result
 
 
