@@ -1012,8 +1012,21 @@ static krait_status from_executable(struct search *s) {
     return status ? status : check_version(s);
 }
 
-/* The executable's file is not there. Most often a venv lost the Python it was made from. */
+/* The folder in which a venv would have to be made for `path` to be it or its python; false where none would help. */
+static bool venv_of(const char *path, char out[PATH_MAX]) {
+    struct version ignored;
+    join(out, "%s", path);
+    if (is_library_name(last_name(path))) return false;
+    if (!is_python_name(last_name(path), &ignored)) return true;
+    go_up(out);
+    if (strcmp(last_name(out), "bin") != 0) return false;
+    go_up(out);
+    return true;
+}
+
+/* The executable's file is not there. Most often a venv lost the Python it was made from, or was deleted itself. */
 static krait_status missing(struct search *s, int reason) {
+    char venv[PATH_MAX];
     if (is_there(s->executable) && reason == ENOENT) {
         krait_status status = read_venv(s);
         if (!status && s->venv[0]) status = BROKEN(s, "%s is a link to a file that is gone", s->executable);
@@ -1022,6 +1035,11 @@ static krait_status missing(struct search *s, int reason) {
     if (s->rule == rule_venv)
         return FAIL(s, KRAIT_E_NO_PYTHON, "%s; make the venv with python3 -m venv %s, or unset VIRTUAL_ENV",
                     strerror(reason), s->executable);
+    if (reason == ENOENT && venv_of(s->executable, venv))
+        return FAIL(s, KRAIT_E_NO_PYTHON,
+                    "%s cannot be opened: %s; right would be a python executable, a libpython file or a venv: python3"
+                    " -m venv %s",
+                    named(s), strerror(reason), venv);
     return FAIL(s, KRAIT_E_NO_PYTHON,
                 "%s cannot be opened: %s; right would be a python executable, a venv's folder or a libpython file",
                 named(s), strerror(reason));

@@ -2,9 +2,9 @@
  *
  * Knows no Python: what it needs is where a standard build, a Debian, a venv, a pyenv or a conda keep things. A child
  * process is started only when the layout is unknown (a wrapper script, a pyenv or conda shim). What is missing is an
- * error that names the file looked for and the cure on this machine. An explicit choice is never second-guessed: what
- * KRAIT_PYTHON names is used or refused. A program that runs with more rights than its user has (setuid) does not
- * listen to the environment. */
+ * error that names the file looked for and, after the last "; ", the cure on this machine: the doctor cuts there. An
+ * explicit choice is never second-guessed: what KRAIT_PYTHON names is used or refused. A program that runs with more
+ * rights than its user has (setuid) does not listen to the environment. */
 #ifndef KRAIT_LIB_LOCATE_H
 #define KRAIT_LIB_LOCATE_H
 

@@ -1,7 +1,7 @@
 /* pyapi: the table of CPython's functions, filled by dlsym; what is known of its struct layouts.
  *
  * The only file that knows a layout of CPython's: `ob_type` at the end of the object header, whose size is object.__basicsize__; PyStatus; the
- * first ints of PyPreConfig, and of PyConfig up to 3.13. Each is held against the real headers by a test. Includes no Python.h. */
+ * first ints of PyPreConfig and of PyConfig. Each is held against the real headers by a test. Includes no Python.h. */
 #ifndef KRAIT_LIB_PYAPI_H
 #define KRAIT_LIB_PYAPI_H
 
@@ -18,7 +18,6 @@ typedef struct _typeobject   PyTypeObject;
 typedef struct _ts           PyThreadState;
 typedef struct _is           PyInterpreterState;
 typedef struct PyConfig      PyConfig;
-typedef struct PyInitConfig  PyInitConfig;
 
 typedef struct PyStatus {
     int         type; /* 0 ok, 1 error, 2 exit */
@@ -29,7 +28,7 @@ typedef struct PyStatus {
 typedef struct PyPreConfig {
     int field[16]; /* 10 are used up to 3.15 */
 } PyPreConfig;
-enum { PRECONFIG_USE_ENVIRONMENT = 3, PRECONFIG_UTF8_MODE = 7, PRECONFIG_DEV_MODE = 8 };
+enum { PRECONFIG_ISOLATED = 2, PRECONFIG_USE_ENVIRONMENT = 3, PRECONFIG_UTF8_MODE = 7, PRECONFIG_DEV_MODE = 8 };
 
 typedef struct PyType_Slot {
     int   slot;

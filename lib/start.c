@@ -1,21 +1,18 @@
 #include "start.h"
 
-#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mem.h"
 
 /* PyConfig is only ever seen as this: larger than any (456 bytes on 3.15), zeroed, filled by CPython's own functions. Its first five
- * ints stand on 3.11-3.15; int [4] is install_signal_handlers. configure_c_stdio is set by offset on the three versions that have no
- * PyInitConfig; their layouts are final. */
+ * ints stand on 3.11-3.15; int [4] is install_signal_handlers. */
+enum { CONFIG_BYTES = 4096, CONFIG_INTS = CONFIG_BYTES / sizeof(int), CONFIG_SIGNALS = 4 };
 typedef union opaque_config {
-    char        bytes[4096];
-    int         ints[8];
+    int         ints[CONFIG_INTS];
     max_align_t align;
 } opaque_config;
-
-enum { CONFIG_SIGNALS = 4, C_STDIO_311 = 212, C_STDIO_312 = 220 };
 
 /* ---- the words that Python gets as its command line ----------------------------------------------------------------------------------- */
 
@@ -43,7 +40,7 @@ static krait_status too_many(krait_error **err) {
     return krait__fail(err, KRAIT_E_ARGUMENT, "more than 60 x_options and warnings");
 }
 
-/* ---- 3.11 to 3.13: PyConfig ------------------------------------------------------------------------------------------------------------- */
+/* ---- the config ------------------------------------------------------------------------------------------------------------- */
 
 static krait_status check(PyStatus result, krait_error **err) {
     if (result.type == 0) return KRAIT_OK;
@@ -67,35 +64,37 @@ static krait_status preinitialize(const krait_options *options, krait_error **er
     memset(&config, 0, sizeof config);
     py.PyPreConfig_InitIsolatedConfig(&config);
     config.field[PRECONFIG_UTF8_MODE] = 1;
+    config.field[PRECONFIG_ISOLATED] = (options->flags & KRAIT_ISOLATED) != 0; /* else it wins over the next */
     config.field[PRECONFIG_USE_ENVIRONMENT] = !(options->flags & KRAIT_ISOLATED);
     if (has_word(options->x_options, "dev")) config.field[PRECONFIG_DEV_MODE] = 1;
     return check(py.Py_PreInitialize(&config), err);
 }
 
-/* PYTHONUNBUFFERED would make the host's own stdout unbuffered. The place is believed only where it behaves as it must: the isolated
- * config has 0 there and 1 in buffered_stdio beside it. */
+/* PYTHONUNBUFFERED would make the host's own stdout unbuffered, unless configure_c_stdio is 0. Where that int stands differs between versions, but
+ * not how it behaves: user_site_directory, configure_c_stdio and buffered_stdio lie side by side, and are 1, 1, 1 by default and 0, 0, 1
+ * in the isolated config, which no other three are. (PyInitConfig of 3.14 would name it, but starts from the isolated defaults, and does
+ * not let go of them: PYTHONHASHSEED, PYTHONFAULTHANDLER and -X words stay ignored.) */
 static void leave_c_stdio(opaque_config *config) {
-    static const opaque_config zero;
-    opaque_config             *isolated = krait__alloc(sizeof *isolated);
-    size_t                     at = py.minor == 11 ? C_STDIO_311 : C_STDIO_312;
-    int                        here, next, there, beside;
+    opaque_config *isolated = krait__zalloc(sizeof *isolated);
+    int            found = 0, at = 0;
     if (!isolated) return;
-    *isolated = zero;
     py.PyConfig_InitIsolatedConfig((PyConfig *)isolated);
-    memcpy(&here, config->bytes + at, sizeof here);
-    memcpy(&next, config->bytes + at + sizeof here, sizeof next);
-    memcpy(&there, isolated->bytes + at, sizeof there);
-    memcpy(&beside, isolated->bytes + at + sizeof there, sizeof beside);
-    if (here == 1 && next == 1 && there == 0 && beside == 1) memset(config->bytes + at, 0, sizeof here);
+    for (int i = 1; i + 1 < CONFIG_INTS; i++) {
+        const int *here = config->ints + i, *there = isolated->ints + i;
+        if (here[-1] != 1 || here[0] != 1 || here[1] != 1 || there[-1] != 0 || there[0] != 0 || there[1] != 1) continue;
+        at = i;
+        found++;
+    }
+    if (found == 1) config->ints[at] = 0;
     py.PyConfig_Clear((PyConfig *)isolated);
     krait__free(isolated);
 }
 
-static krait_status start_by_config(const char *executable, const krait_options *options, krait_error **err) {
+krait_status krait__start_python(const krait__place *place, const krait_options *options, krait_error **err) {
     opaque_config *config = krait__zalloc(sizeof *config);
     words          argv = { .count = 0 };
     krait_status   status;
-    add_word(&argv, executable);
+    add_word(&argv, place->executable);
     add_word(&argv, "-X");
     add_word(&argv, "utf8");
     if (options->flags & KRAIT_ISOLATED) add_word(&argv, "-I");
@@ -113,53 +112,4 @@ static krait_status start_by_config(const char *executable, const krait_options 
     }
     krait__free(config);
     return status;
-}
-
-/* ---- 3.14 and later: PyInitConfig (PEP 741), by name ------------------------------------------------------------------------------------- */
-
-static int set_ints(PyInitConfig *config, bool isolated) {
-    const struct {
-        const char *name;
-        int64_t     value;
-    } ints[] = {
-        { "isolated", isolated },          { "use_environment", !isolated }, { "user_site_directory", !isolated },
-        { "utf8_mode", 1 },                { "configure_locale", 0 },        { "install_signal_handlers", 0 },
-        { "configure_c_stdio", 0 },        { "parse_argv", 0 },
-    };
-    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
-        if (py.PyInitConfig_SetInt(config, ints[i].name, ints[i].value)) return -1;
-    return 0;
-}
-
-static int set_all(PyInitConfig *config, const char *executable, const krait_options *options, const words *x, const words *w) {
-    static char *const no_argument[] = { (char *)(uintptr_t) "" };
-    return set_ints(config, options->flags & KRAIT_ISOLATED) || py.PyInitConfig_SetStr(config, "program_name", executable) ||
-           py.PyInitConfig_SetStrList(config, "argv", 1, no_argument) ||
-           (x->count && py.PyInitConfig_SetStrList(config, "xoptions", x->count, x->at)) ||
-           (w->count && py.PyInitConfig_SetStrList(config, "warnoptions", w->count, w->at));
-}
-
-static krait_status start_by_init_config(const char *executable, const krait_options *options, krait_error **err) {
-    PyInitConfig *config = py.PyInitConfig_Create();
-    words         x = { .count = 0 }, w = { .count = 0 };
-    const char   *reason = NULL;
-    krait_status  status = KRAIT_OK;
-    add_words(&x, NULL, options->x_options);
-    add_words(&w, NULL, options->warnings);
-    if (!config) return krait__fail_nomem(err);
-    if (x.full || w.full) {
-        status = too_many(err);
-    } else if (set_all(config, executable, options, &x, &w) || py.Py_InitializeFromInitConfig(config)) {
-        py.PyInitConfig_GetError(config, &reason);
-        status = krait__fail(err, KRAIT_E_INIT, "Python could not be started: %s", reason ? reason : "no reason given");
-    }
-    py.PyInitConfig_Free(config);
-    return status;
-}
-
-krait_status krait__start_python(const krait__place *place, const krait_options *options, krait_error **err) {
-    if (py.PyInitConfig_Create && py.PyInitConfig_SetInt && py.PyInitConfig_SetStr && py.PyInitConfig_SetStrList &&
-        py.PyInitConfig_GetError && py.PyInitConfig_Free && py.Py_InitializeFromInitConfig)
-        return start_by_init_config(place->executable, options, err);
-    return start_by_config(place->executable, options, err);
 }

@@ -18,17 +18,6 @@ PyAPI_FUNC(PyThreadState *) PyThreadState_GetUnchecked(void);
 #if PY_VERSION_HEX < 0x030c0000
 PyAPI_FUNC(PyObject *) PyErr_GetRaisedException(void);
 #endif
-#if PY_VERSION_HEX < 0x030e0000
-typedef struct PyInitConfig PyInitConfig;
-PyAPI_FUNC(PyInitConfig *) PyInitConfig_Create(void);
-PyAPI_FUNC(void) PyInitConfig_Free(PyInitConfig *);
-PyAPI_FUNC(int) PyInitConfig_SetInt(PyInitConfig *, const char *, int64_t);
-PyAPI_FUNC(int) PyInitConfig_SetStr(PyInitConfig *, const char *, const char *);
-PyAPI_FUNC(int) PyInitConfig_SetStrList(PyInitConfig *, const char *, size_t, char *const *);
-PyAPI_FUNC(int) PyInitConfig_GetError(PyInitConfig *, const char **);
-PyAPI_FUNC(int) Py_InitializeFromInitConfig(PyInitConfig *);
-#endif
-
 /* Types: the pointer to each symbol is of the type that the table says. */
 #define PY_FUNCTION(need, fails, type, name, args) \
     _Static_assert(_Generic(&name, type(*) args: 1, default: 0), #name " has another type");
@@ -45,11 +34,9 @@ _Static_assert(sizeof(PyConfig) <= 4096, "PyConfig fits the opaque buffer");
 _Static_assert(offsetof(PyPreConfig, utf8_mode) == 7 * sizeof(int), "PyPreConfig int [7]");
 _Static_assert(offsetof(PyPreConfig, use_environment) == 3 * sizeof(int) && offsetof(PyPreConfig, dev_mode) == 8 * sizeof(int), "PyPreConfig");
 _Static_assert(sizeof(PyPreConfig) <= 16 * sizeof(int), "PyPreConfig fits");
-#if PY_VERSION_HEX < 0x030c0000
-_Static_assert(offsetof(PyConfig, configure_c_stdio) == 212 && offsetof(PyConfig, buffered_stdio) == 216, "3.11: C stdio");
-#elif PY_VERSION_HEX < 0x030e0000
-_Static_assert(offsetof(PyConfig, configure_c_stdio) == 220 && offsetof(PyConfig, buffered_stdio) == 224, "3.12, 3.13: C stdio");
-#endif
+_Static_assert(offsetof(PyConfig, configure_c_stdio) == offsetof(PyConfig, user_site_directory) + sizeof(int) &&
+                   offsetof(PyConfig, buffered_stdio) == offsetof(PyConfig, configure_c_stdio) + sizeof(int),
+               "the three ints by which start.c finds configure_c_stdio");
 _Static_assert(offsetof(PyMethodDef, ml_meth) == 8 && offsetof(PyMethodDef, ml_flags) == 16 && sizeof(PyMethodDef) == 32, "PyMethodDef");
 _Static_assert(offsetof(PyType_Spec, slots) == 24 && offsetof(PyType_Spec, flags) == 16 && sizeof(PyType_Slot) == 16, "PyType_Spec");
 _Static_assert(Py_tp_dealloc == 52 && Py_tp_doc == 56 && Py_file_input == 257 && METH_VARARGS == 1, "numbers");

@@ -124,6 +124,16 @@ def test_correlation_of_a_pair_ignores_values_outside_the_pair():
     assert analysis.correlation(data)[0, 1] == pytest.approx(exact, rel=1e-13)
 
 
+def test_correlation_of_a_pair_whose_common_rows_are_equal():
+    data = np.c_[np.full(1000, 0.1), np.arange(1000.0), _data(1000)]
+    data[:10, 0] = np.arange(10)
+    data[:10, 1] = np.nan
+    for order in ([0, 1, 2], [1, 0, 2]):
+        got = analysis.correlation(data[:, order])
+        assert np.isnan(got[0, 1])
+        assert np.isfinite(got[[0, 1], [2, 2]]).all()
+
+
 def test_correlation_needs_enough_rows():
     data = _data((10, 3))
     data[:6, 0] = np.nan

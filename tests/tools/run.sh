@@ -20,8 +20,11 @@ bad=0
 count() {
     awk '
         # cmocka names what ran; its summary may be printed for several groups
-        /^\[  PASSED  \] [0-9]+ test/ { passed += $4; seen = 1 }
-        /^\[  FAILED  \] [0-9]+ test/ { failed += $4; seen = 1 }
+        /^\[  (PASSED|FAILED)  \] .*[0-9]+ test\(s\)/ {
+            match($0, /[0-9]+ test\(s\)/); n = substr($0, RSTART) + 0
+            if ($2 == "PASSED") passed += n; else failed += n
+            seen = 1
+        }
         /^[0-9]+ passed, [0-9]+ failed/ { passed += $1; failed += $3; seen = 1 }
         # pytest: "3 failed, 20 passed in 1.2s"
         /^(=+ )?.*[0-9]+ (passed|failed).* in [0-9.]+s/ {

@@ -1,0 +1,3 @@
+module krait/examples/normalize
+
+go 1.21
