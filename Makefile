@@ -153,7 +153,7 @@ demo: setup
 # ---- tests --------------------------------------------------------------------------------------------------------------------------------
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*.c))
 ABI := $(patsubst tests/abi/%.c,%,$(wildcard tests/abi/*.c))
-INTEGRATION := $(patsubst tests/integration/%.c,%,$(wildcard tests/integration/test_*.c))
+INTEGRATION := $(filter-out test_faults,$(patsubst tests/integration/%.c,%,$(wildcard tests/integration/test_*.c)))
 TSAN_UNITS := $(filter test_janitor% test_value% test_layer0%,$(UNIT))
 
 $(SAN)/%.o: lib/%.c
@@ -183,14 +183,14 @@ $(BUILD)/asan/%: tests/integration/%.c $(SAN)/libkrait.a tests/support.h
 UNIT_BINS := $(UNIT:%=$(BUILD)/unit/%) $(ABI:%=$(BUILD)/unit/%)
 TSAN_BINS := $(TSAN_UNITS:%=$(BUILD)/tsan/%)
 INTEGRATION_BINS := $(INTEGRATION:%=$(BUILD)/integration/%)
-ASAN_BINS := $(INTEGRATION:%=$(BUILD)/asan/%)
+ASAN_BINS := $(INTEGRATION:%=$(BUILD)/asan/%) $(BUILD)/asan/test_faults
 SCRIPTS := $(wildcard tests/integration/test_*.sh)
 tests: all examples $(UNIT_BINS) $(TSAN_BINS) $(INTEGRATION_BINS) $(ASAN_BINS)
 .PHONY: tests
 
 # Sanitizers: Python's own allocator hides what is lost, so it is turned off; cmocka must not swallow a fault.
 ASAN_ENV = env PYTHONMALLOC=malloc ASAN_OPTIONS=handle_segv=2:handle_abort=2:detect_leaks=1:allocator_may_return_null=1 \
-    LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 OPENBLAS_NUM_THREADS=1
+    LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 OPENBLAS_NUM_THREADS=1 KRAIT_TEST_CALLS=20000
 RUN = tests/tools/run.sh
 
 test: setup-test

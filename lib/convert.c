@@ -36,7 +36,8 @@ static krait_status make_owner(const krait_arg *arg, krait__loan *loan, bool *co
         *owner = krait__owner_new(arg->value.release, arg->value.owner);
         *consumed = *owner != NULL;
     } else {
-        *owner = krait__loan_owner(loan);
+        bool empty = loan->lo == loan->hi; /* no memory is lent, so none can escape */
+        *owner = empty ? krait__owner_new(NULL, NULL) : krait__loan_owner(loan);
     }
     return *owner ? KRAIT_OK : krait__pyerr_take(KRAIT_E_PYTHON, err);
 }
@@ -436,7 +437,7 @@ static krait_status tree_out(krait__outlet *outlet, krait__tree *tree, PyObject 
         py.Py_IncRef(object);
     }
     tree->object = hold;
-    tree->object_release = krait__hold_release;
+    tree->object_release = hold ? krait__hold_release : NULL;
     out->kind = tree->keys ? KRAIT_KIND_MAP : KRAIT_KIND_LIST;
     out->flags = KRAIT_VALUE_PYTHON_;
     out->release = krait__tree_release;

@@ -164,10 +164,21 @@ static const char *cure_within(const krait_error *error) {
     }
 }
 
+/* An interpreter that is whole and does not start was told something it cannot do, and nearly always by a variable. */
+static void add_variables(krait__text *cure) {
+    for (char **variable = environ; variable && *variable; variable++)
+        if (!strncmp(*variable, "PYTHON", 6))
+            krait__text_addf(cure, "%s%.*s", cure->size ? " " : "unset ", (int)strcspn(*variable, "="), *variable);
+    if (cure->size) krait__text_addf(cure, ", or start krait with KRAIT_ISOLATED");
+}
+
 static void tell_of_start(diagnosis *d) {
     const char *message = krait_error_message(d->error), *cure = cure_within(d->error);
     size_t      length = cure ? (size_t)(cure - 2 - message) : strlen(message);
-    krait__report_tell(&d->report, KRAIT__PROBLEM, cure, "%.*s", (int)length, message);
+    krait__text variables = { 0 };
+    if (krait_error_status(d->error) == KRAIT_E_INIT) add_variables(&variables);
+    krait__report_tell(&d->report, KRAIT__PROBLEM, cure ? cure : variables.data, "%.*s", (int)length, message);
+    krait__text_free(&variables);
 }
 
 /* numpy wraps its import errors in pages of advice; what happened is the first line of the innermost. */

