@@ -1,50 +1,45 @@
-/* The demo: a C program that has data and wants analyses, calls numpy, pandas and matplotlib as if they were a C library.
+/* The demo: a C program that has data and wants analyses calls numpy, pandas and matplotlib as if they were a C library.
  *
  * usage: demo [picture.png [folder of demo_data.py and demo_report.py]] */
 #include "demo.h"
 
 #include <stdio.h>
 
-static const double threshold = 4; /* standard deviations that make a day stand out */
-
-static void call(const char *name, const krait_arg *args, size_t n, krait_value *out, krait_error **err) {
-    krait_func *func = krait_func_new(name, err);
-    krait_call(func, args, n, NULL, out, err);
-    krait_func_unref(func);
-}
+static const double threshold = 4; /* sigmas that make a day unusual */
 
 static void print_versions(krait_error **err) {
     krait_value out;
     const char *text;
-    call("demo_data:versions", NULL, 0, &out, err);
+    demo_call("demo_data:versions", NULL, 0, &out, err);
     krait_get_text(&out, &text, NULL, err);
     if (!*err) printf("krait %s, %s\n", krait_version(), text);
     krait_value_clear(&out);
 }
 
-/* One column of 138,632 int16, seen in the two-dimensional array where it lies. */
-static void describe_elevation(const krait_value *data, krait_error **err) {
-    static const char *const names[] = { "elevation, m", NULL };
+/* All the elevations as one column, in the array where they lie. */
+static void describe_elevations(const krait_value *data, krait_error **err) {
+    static const char *const names[] = { "elevation, m" };
     const krait_value       *item;
-    krait_value              described;
+    krait_value              out;
     krait_array              grid;
     krait_map_get(data, "elevation", &item, err);
     krait_get_array(item, KRAIT_I16, 2, &grid, err);
-    krait_arg args[] = { krait_pos(krait_vector(grid.data, grid.dtype, (size_t)grid.size)) };
-    demo_call("describe, 138,632 elevations", "krait.analysis:describe", args, 1, &described, err);
-    if (!*err) demo_heading("Jacksboro fault, a grid of %lld x %lld", (long long)grid.shape[0], (long long)grid.shape[1]);
-    demo_print_statistics(&described, names, err);
-    krait_value_clear(&described);
+    if (*err) return;
+    krait_arg args[] = { krait_pos(krait_vector_i16(grid.data, (size_t)grid.size)) };
+    demo_call_timed("describe, 138,632 elevations", "krait.analysis:describe", args, 1, &out, err);
+    demo_heading("Jacksboro fault, %d x %d elevations of int16", (int)grid.shape[0], (int)grid.shape[1]);
+    demo_print_statistics(&out, names, err);
+    krait_value_clear(&out);
 }
 
 static void draw(const char *path, const krait_value *data, const krait_value *anomalies, const krait_value *correlation,
                  krait_error **err) {
+    double      from = demo_now();
     krait_arg   args[] = { krait_pos(krait_str(path)), krait_pos(krait_borrow(data)), krait_pos(krait_borrow(anomalies)),
                            krait_pos(krait_borrow(correlation)), krait_kw("threshold", krait_f64(threshold)) };
-    double      from = demo_now();
     krait_value out;
     const char *size;
-    call("demo_report:draw", args, 5, &out, err);
+    demo_call("demo_report:draw", args, 5, &out, err);
     krait_get_text(&out, &size, NULL, err);
     if (!*err) printf("\n%s: %s, drawn in %.1f s\n", path, size, demo_now() - from);
     krait_value_clear(&out);
@@ -52,26 +47,26 @@ static void draw(const char *path, const krait_value *data, const krait_value *a
 
 static void print_metrics(krait_error **err) {
     krait_metrics m = { .size = sizeof m };
-    krait_gc(err); /* what was cleared is released a little later, or now */
+    krait_gc(err); /* releases what was cleared, which otherwise happens a little later */
     krait_metrics_get(&m, err);
     if (!*err)
-        printf("%llu calls through krait, %llu arrays copied, %llu results not released\n", (unsigned long long)m.calls,
+        printf("%llu calls, %llu arrays copied, %llu results left\n", (unsigned long long)m.calls,
                (unsigned long long)m.copies, (unsigned long long)m.live_results);
 }
 
 int main(int argc, char **argv) {
     krait_error       *err = NULL;
-    krait_value        data, anomalies, correlation;
+    krait_value        data, anomalies = krait_none(), correlation = krait_none();
     const krait_value *google;
     krait_init(NULL, &err);
     krait_add_path(argc > 2 ? argv[2] : "examples", 0, &err);
-    print_versions(&err);
-    call("demo_data:load", NULL, 0, &data, &err);
+    demo_call("demo_data:load", NULL, 0, &data, &err);
     krait_map_get(&data, "google", &google, &err);
+    print_versions(&err);
     demo_google(google, threshold, &anomalies, &err);
-    describe_elevation(&data, &err);
+    describe_elevations(&data, &err);
     demo_stocks(&data, &correlation, &err);
-    demo_print_times();
+    if (!err) demo_print_times();
     draw(argc > 1 ? argv[1] : "demo.png", &data, &anomalies, &correlation, &err);
     krait_value_clear(&data);
     krait_value_clear(&anomalies);

@@ -1,7 +1,6 @@
 /* Daily prices of Google, an array of records read field by field: described, as weekly bars, and the days that stand out. */
 #include "demo.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,6 +18,7 @@ static void describe(const krait_value *google, krait_error **err) {
     }
     krait_arg args[] = { krait_pos(krait_matrix_f64(table, (size_t)field.size, 5)) };
     demo_call_timed("describe, 1,047 days x 5", "krait.analysis:describe", args, 1, &out, err);
+    demo_heading("Google, 2004-08-19 to 2008-10-14");
     demo_print_statistics(&out, names, err);
     krait_value_clear(&out);
     free(table);
@@ -34,18 +34,40 @@ static void print_weeks(const krait_value *google, krait_error **err) {
     krait_value_clear(&out);
 }
 
-static void print_anomalies(const krait_array *days, const krait_array *close, const krait_value *found, krait_error **err) {
-    krait_array indices, z, mean, std;
+static void print_anomalies(const krait_value *google, const krait_value *found, const double *returns, krait_error **err) {
+    krait_array days, close, indices, z, mean, std;
+    krait_get_column(google, "date", KRAIT_DATETIME, &days, err);
+    krait_get_column(google, "close", KRAIT_F64, &close, err);
     krait_get_column(found, "indices", KRAIT_I64, &indices, err);
     krait_get_column(found, "z", KRAIT_F64, &z, err);
     krait_get_column(found, "mean", KRAIT_F64, &mean, err);
     krait_get_column(found, "std", KRAIT_F64, &std, err);
     if (*err) return;
-    printf("%-10s%12s%12s%20s%20s%8s\n", "day", "close, USD", "return", "mean of 60 before", "std of 60 before", "z");
+    printf("%-10s%14s%12s%20s%20s%12s\n", "day", "close, USD", "return", "mean before", "std before", "z");
     for (int64_t i = 0; i < indices.size; i++) {
-        int64_t at = ((int64_t *)indices.data)[i];
-        double  score = demo_number(&z, at);
-        printf("%s%12.2f%+11.2f%%%+19.2f%%%19.2f%%%+8.2f  ", demo_date(days, at + 1), demo_number(close, at + 1),
-               100 * (demo_number(close, at + 1)/demo_number(close, at) - 1), ...);
+        int64_t at = ((int64_t *)indices.data)[i]; /* return 0 is that of day 1 */
+        printf("%s%14.2f%+11.2f%%%19.2f%%%19.2f%%%+12.2f\n", demo_date(&days, at + 1), demo_number(&close, at + 1),
+               returns[at], demo_number(&mean, at), demo_number(&std, at), demo_number(&z, at));
     }
+}
+
+static void find_anomalies(const krait_value *google, double threshold, krait_value *found, krait_error **err) {
+    krait_array close;
+    krait_get_column(google, "close", KRAIT_F64, &close, err);
+    double *returns = demo_alloc(close.size, sizeof *returns);
+    for (int64_t i = 0; i + 1 < close.size; i++)
+        returns[i] = 100 * (demo_number(&close, i + 1) / demo_number(&close, i) - 1);
+    krait_arg args[] = { krait_pos(krait_vector_f64(returns, (size_t)close.size - 1)), krait_pos(krait_i64(60)),
+                         krait_kw("threshold", krait_f64(threshold)), krait_kw("include_point", krait_bool(false)) };
+    demo_call_timed("zscore_anomalies, 1,046 returns", "krait.analysis:zscore_anomalies", args, 4, found, err);
+    demo_heading("Unusual days: a return over %g sigma from the mean of the 60 before", threshold);
+    print_anomalies(google, found, returns, err);
+    free(returns);
+}
+
+void demo_google(const krait_value *google, double threshold, krait_value *anomalies, krait_error **err) {
+    if (*err) return;
+    describe(google, err);
+    print_weeks(google, err);
+    find_anomalies(google, threshold, anomalies, err);
 }

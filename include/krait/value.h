@@ -197,7 +197,8 @@ enum { KRAIT_VALUE_PYTHON_ = 1, KRAIT_VALUE_OWNED_ = 2 };
 KRAIT_API void krait_value_clear(krait_value *value);
 
 /* A copy in C memory of its own, deep, C-contiguous and native-endian, that outlives the original and Python.
- * Ownership: *out is the caller's.  Threads: any.  GIL: not needed.  Errors: KRAIT_E_NOMEM, KRAIT_E_UNSUPPORTED.  Since: 0.1 */
+ * Ownership: *out is the caller's.  Threads: any.  GIL: not needed.
+ * Errors: KRAIT_E_NOMEM, KRAIT_E_UNSUPPORTED (over 64 deep), KRAIT_E_ARGUMENT and KRAIT_E_SHAPE (made badly).  Since: 0.1 */
 KRAIT_API krait_status krait_value_copy(const krait_value *value, krait_value *out, krait_error **err);
 
 /* "float64 array (10, 3)", "text of 5 bytes", ...: what the value is, for messages. Writes at most `size` bytes like snprintf.
@@ -352,8 +353,9 @@ KRAIT_API krait_status krait_get_u64(const krait_value *value, uint64_t *out, kr
 KRAIT_API krait_status krait_get_f64(const krait_value *value, double *out, krait_error **err);
 KRAIT_API krait_status krait_get_complex(const krait_value *value, double *re, double *im, krait_error **err);
 
-/* Text: UTF-8 of *size bytes, with a NUL after it in results. `size` may be NULL when the text has no NUL inside (else KRAIT_E_RANGE).
- * Ownership: borrowed from the value.  Threads: any.  GIL: not needed.  Errors: KRAIT_E_KIND.  Since: 0.1 */
+/* Text: UTF-8 of *size bytes, with a NUL after it in results. `size` may be NULL when the text has no NUL inside.
+ * Ownership: borrowed from the value.  Threads: any.  GIL: not needed.
+ * Errors: KRAIT_E_KIND, KRAIT_E_RANGE (a NUL inside, and no `size`).  Since: 0.1 */
 KRAIT_API krait_status krait_get_text(const krait_value *value, const char **text, size_t *size, krait_error **err);
 
 /* Bytes.  Ownership: borrowed from the value.  Threads: any.  GIL: not needed.  Errors: KRAIT_E_KIND.  Since: 0.1 */

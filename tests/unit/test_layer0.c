@@ -252,6 +252,49 @@ static void causes_are_a_chain(void **state) {
     krait_error_clear(&first);
 }
 
+static void a_copy_is_deep(void **state) {
+    static char  ours[2048], theirs[2048];
+    krait_error *from = make_full(KRAIT_E_PYTHON, "bad"), *copy = NULL;
+    (void)state;
+    from->cause = make_full(KRAIT_E_IMPORT, "why");
+    assert_int_equal(krait__error_copy(from, NULL), KRAIT_E_PYTHON);
+    assert_int_equal(krait__error_copy(from, &copy), KRAIT_E_PYTHON);
+    assert_int_equal(krait__error_copy(from->cause, &copy), KRAIT_E_IMPORT); /* sticks */
+    krait_error_json(from, theirs, sizeof theirs);
+    krait_error_clear(&from);
+    krait_error_json(copy, ours, sizeof ours);
+    assert_string_equal(ours, theirs);
+    krait_error_clear(&copy);
+    krait__fail_nomem(&from);
+    assert_int_equal(krait__error_copy(from, &copy), KRAIT_E_NOMEM);
+    assert_string_equal(krait_error_message(copy), "out of memory");
+    krait_error_clear(&copy);
+}
+
+/* Texts may be missing from it; the status never is. */
+static void a_copy_survives_failing_allocations(void **state) {
+    krait_error *from = make_full(KRAIT_E_PYTHON, "bad");
+    uint64_t     n = 0;
+    bool         failed;
+    (void)state;
+    from->cause = make_full(KRAIT_E_IMPORT, "why");
+    do {
+        krait_error *copy = NULL;
+        krait_status status, expected = ++n == 1 ? KRAIT_E_NOMEM : KRAIT_E_PYTHON;
+        char         json[2048];
+        krait__mem_fail_at(n);
+        status = krait__error_copy(from, &copy);
+        failed = krait__mem_count() >= n;
+        krait__mem_fail_at(0);
+        assert_int_equal(status, expected);
+        assert_int_equal(krait_error_status(copy), expected);
+        assert_true(krait_error_json(copy, json, sizeof json) < sizeof json);
+        krait_error_clear(&copy);
+    } while (failed);
+    assert_true(n > 10);
+    krait_error_clear(&from);
+}
+
 static void an_error_in_json(void **state) {
     static const char expected[] =
         "{\"status\":\"KRAIT_E_PYTHON\",\"number\":-50,\"step\":\"call\",\"message\":\"bad\",\"python_type\":"
@@ -987,6 +1030,8 @@ int main(void) {
         TEST(a_message_is_bounded),
         TEST(a_full_error_is_read_and_freed),
         TEST(causes_are_a_chain),
+        TEST(a_copy_is_deep),
+        TEST(a_copy_survives_failing_allocations),
         TEST(an_error_in_json),
         TEST(json_without_memory_is_still_json),
         TEST(strings_are_escaped_for_json),

@@ -17,12 +17,14 @@
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -328,6 +330,7 @@ static void relative_paths_begin_in_the_current_folder(void **state) {
         assert_int_equal(place.executable[0], '/');
         assert_int_equal(place.minor, 12);
         assert_string_equal(place.base_prefix, at("a"));
+        if (i < 6) assert_string_equal(place.executable, at("a/bin/python3"));
     }
     assert_string_equal(place.given, "a/lib/../bin/python3");
 }
@@ -342,7 +345,7 @@ static void a_bare_name_is_looked_for_on_path(void **state) {
     assert_refused("python3.13", KRAIT_E_NO_PYTHON,
                    "krait_options.python is python3.13: ", "/python3.13 cannot be opened", NULL);
     setenv("VIRTUAL_ENV", "python3.12", 1);
-    assert_refused(NULL, KRAIT_E_NO_PYTHON, "VIRTUAL_ENV is python3.12: ", NULL);
+    assert_refused(NULL, KRAIT_E_NO_PYTHON, "VIRTUAL_ENV is python3.12: No such file", NULL);
     assert_int_equal(chdir(at("a/bin")), 0);
     setenv("PATH", at("empty"), 1);
     assert_found("python3.12");
@@ -531,7 +534,7 @@ static void an_installation_is_found_by_its_folder(void **state) {
     unlink(at("a/bin/python"));
     write_text(at("a/bin/python3.99"), "not executable");
     write_script(at("a/bin/python3.12-config"), "#!/bin/sh\n");
-    write_script(at("a/bin/python3.9"), "#!/bin/sh\n");
+    for (int minor = 5; minor < 12; minor++) write_script(at("a/bin/python3.%d", minor), "#!/bin/sh\n");
     assert_found(at("a"));
     assert_string_equal(place.executable, at("a/bin/python3.12"));
     write_text(at("b/readme"), "");
@@ -619,26 +622,26 @@ static void assert_config(const char *config) {
     assert_found(at("venv"));
     assert_string_equal(place.prefix, at("venv"));
     assert_string_equal(place.base_prefix, at("a"));
+    if (strstr(config, "%s"))
+        assert_contains(steps.data, at("venv/pyvenv.cfg: home %s/a/bin\n", root));
+    else
+        assert_contains(steps.data, "home missing"); /* bin/python is a link, which tells as well */
 }
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-static void            pyvenv_cfg_is_read_as_python_reads_it(void **state) {
-               (void)state;
-               install("a", 12, "");
-               assert_config("home = %s\nversion = 3.12.0\n");
-               assert_config("home=%s");
-               assert_config("\t home \t=\t  %s  \t\nversion=3.12");
-               assert_config("include-system-site-packages = true\r\nhome = %s\r\nversion = 3.12.1\r\n");
-               assert_config("\xef\xbb\xbfhome = %s\n");
-               assert_config("HOME = %s\nVersion_Info = 3.12.1.final.0\n");
-               assert_config("# a line\n\nno equals sign\n = no key\nhome = %s\nhome = /the/first/counts\n");
-               assert_config("version = garbage\nhome = %s\n");
-               assert_config(""); /* bin/python is a link, which tells as well */
-               assert_contains(steps.data, "home missing");
-               assert_config("home =\n");
+static void pyvenv_cfg_is_read_as_python_reads_it(void **state) {
+    (void)state;
+    install("a", 12, "");
+    assert_config("home = %s\nversion = 3.12.0\n");
+    assert_config("home=%s");
+    assert_config("\t home \t=\t  %s  \t\nversion=3.12");
+    assert_config("include-system-site-packages = true\r\nhome = %s\r\nversion = 3.12.1\r\n");
+    assert_config("\xef\xbb\xbfhome = %s\n");
+    assert_config("HOME = %s\nVersion_Info = 3.12.1.final.0\n");
+    assert_config("# a line\n\nno equals sign\n = no key\nhome = %s\nhome = /the/first/counts\n");
+    assert_config("version = garbage\nhome = %s\n");
+    assert_config("");
+    assert_config("home =\n");
 }
-#pragma GCC diagnostic pop
 
 static void paths_may_be_utf8_or_bytes(void **state) {
     (void)state;
@@ -792,6 +795,7 @@ static void several_versions_are_told_apart_by_name(void **state) {
     (void)state;
     install("a", 12, "");
     install("a", 13, "");
+    install("a", 14, "");
     install("a", 14, "t");
     assert_found(at("a/bin/python3.12"));
     assert_int_equal(place.minor, 12);
@@ -809,6 +813,19 @@ static void several_versions_are_told_apart_by_name(void **state) {
     assert_found(at("b/bin/python3"));
     assert_int_equal(place.minor, 13);
     assert_false(place.probed);
+}
+
+/* What only lies in an installation's bin, a wrapper or any other program, does not pass for its Python. */
+static void what_lies_beside_a_python_is_none(void **state) {
+    (void)state;
+    install("a", 12, "");
+    install("b", 13, "");
+    write_binary(at("a/bin/other"));
+    assert_refused(at("a/bin/other"), KRAIT_E_NO_PYTHON, "cannot be started", NULL);
+    write_answer(at("a/bin/python3.12"), at("b/bin/python3.13"), at("b"), "", "cpython", "python3.13");
+    assert_found(at("a/bin/python3.12"));
+    assert_true(place.probed);
+    assert_string_equal(place.base_prefix, at("b"));
 }
 
 static void a_free_threaded_build_is_found_without_its_t(void **state) {
@@ -1045,13 +1062,34 @@ static void a_run_gives_output_and_exit_code(void **state) {
     assert_int_equal(run_script("#!/bin/sh\necho out; echo err >&2; echo \"$1 $2\"; exit 7\n", 5000, &output), 7);
     assert_string_equal(output.data, "before out\nerr\n-I -c\n");
     krait__text_free(&output);
-    assert_int_equal(run_script("#!/bin/sh\necho done; printf '\\036krait-'; printf 'end\\036'\n", -1, &output), 0);
+    assert_int_equal(
+        run_script("#!/bin/sh\necho done; printf '\\036krait-'; /bin/sleep 0.1; printf 'end\\036'\n", -1, &output), 0);
     assert_string_equal(output.data, "done\n");
     krait__text_free(&output);
     assert_int_equal(run_script("#!/bin/sh\nkill -9 $$\n", 5000, &output), 128 + SIGKILL);
     assert_int_equal(run_script("#!/bin/sh\n/bin/cat; exit 4\n", 5000, &output), 4); /* stdin has nothing */
     assert_int_equal(krait__locate_run(at("no such file"), "pass", 5000, &output), -1);
     assert_contains(output.data, "cannot be started: No such file");
+    krait__text_free(&output);
+}
+
+static void count_alarm(int number) {
+    (void)number;
+}
+
+static void a_run_outlasts_signals(void **state) {
+    struct sigaction mine = { .sa_handler = count_alarm }; /* no SA_RESTART */
+    struct itimerval timer = { { 0, 5000 }, { 0, 5000 } }, off = { { 0, 0 }, { 0, 0 } };
+    krait__text      output = { 0 };
+    int              code;
+    (void)state;
+    sigaction(SIGALRM, &mine, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    code = run_script("#!/bin/sh\n/bin/sleep 0.3; echo out; exit 6\n", 20000, &output);
+    setitimer(ITIMER_REAL, &off, NULL);
+    signal(SIGALRM, SIG_DFL);
+    assert_int_equal(code, 6);
+    assert_string_equal(output.data, "out\n");
     krait__text_free(&output);
 }
 
@@ -1179,17 +1217,29 @@ static void descriptors_neither_leak_nor_reach_the_child(void **state) {
     krait__text_free(&output);
 }
 
+static atomic_int streams_seen;
+
+/* Another thread of the host may write to them meanwhile. */
+static void *see_standard_streams(void *user) {
+    usleep(150000);
+    for (int fd = 0; fd < 3; fd++) atomic_fetch_add(&streams_seen, fcntl(fd, F_GETFD) != -1);
+    return user;
+}
+
 /* The pipe must not become the host's missing standard streams, nor be lost when they are set up for the child. */
 static void a_host_without_standard_streams(void **state) {
     int   code;
     pid_t pid;
     (void)state;
-    write_script(at("script"), "#!/bin/sh\nread line && exit 9\necho out; echo err >&2; exit 3\n");
+    write_script(at("script"), "#!/bin/sh\n/bin/sleep 0.3\nread line && exit 9\necho out; echo err >&2; exit 3\n");
     pid = fork();
     if (pid == 0) {
         krait__text output = { 0 };
+        pthread_t   thread;
         close(0), close(1), close(2);
+        if (pthread_create(&thread, NULL, see_standard_streams, NULL)) _exit(4);
         if (krait__locate_run(at("script"), "", 5000, &output) != 3) _exit(1);
+        if (pthread_join(thread, NULL) || atomic_load(&streams_seen)) _exit(5);
         if (strcmp(output.data, "out\nerr\n") != 0) _exit(2);
         _exit(fcntl(0, F_GETFD) == -1 && fcntl(1, F_GETFD) == -1 && fcntl(2, F_GETFD) == -1 ? 0 : 3);
     }
@@ -1276,6 +1326,13 @@ static void pythonhome_must_name_a_home(void **state) {
     assert_int_equal(check(true), KRAIT_OK);
     setenv("PYTHONHOME", strchr(text, ':'), 1); /* no prefix before the colon */
     assert_lacking(true, KRAIT_E_NO_PYTHON, "PYTHONHOME is :", "unset PYTHONHOME");
+    for (int minor = 11; minor < 40; minor++) { /* not even where /lib has one */
+        snprintf(text, sizeof text, "/lib/python3.%d/os.py", minor);
+        if (access(text, R_OK)) continue;
+        place.minor = minor;
+        assert_lacking(true, KRAIT_E_NO_PYTHON, "PYTHONHOME is :", "unset PYTHONHOME");
+    }
+    place.minor = 12;
     write_text(at("zipped/lib/python312.zip"), "");
     setenv("PYTHONHOME", at("zipped"), 1);
     assert_int_equal(check(true), KRAIT_OK);
@@ -1748,6 +1805,7 @@ int main(int argc, char **argv) {
         TEST(the_standard_library_may_lie_in_lib64_or_a_zip),
         TEST(the_prefix_is_found_from_deep_below),
         TEST(several_versions_are_told_apart_by_name),
+        TEST(what_lies_beside_a_python_is_none),
         TEST(a_free_threaded_build_is_found_without_its_t),
         TEST(python_2_is_too_old),
         TEST(the_library_is_found_where_installations_keep_it),
@@ -1761,6 +1819,7 @@ int main(int argc, char **argv) {
         TEST(an_answer_that_is_no_use_is_refused),
         TEST(the_probe_is_isolated),
         TEST(a_run_gives_output_and_exit_code),
+        TEST(a_run_outlasts_signals),
         TEST(a_run_is_ended_at_its_limit),
         TEST(a_run_does_not_wait_for_what_its_child_leaves),
         TEST(output_is_bounded),
