@@ -219,6 +219,25 @@ krait_status krait__descr_read(PyObject *descr, krait_dtype *dtype, struct krait
     return status;
 }
 
+/* A record may have fields of dtypes that krait does not read: they get code 0, and only reading such a field is an error. */
+static krait_status read_field_dtype(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, krait_error **err) {
+    krait_error *refusal = NULL;
+    krait_status status = krait__descr_read(descr, dtype, fields, &refusal);
+    PyObject    *size;
+    int          overflow;
+    if (status == KRAIT_E_UNSUPPORTED) {
+        krait_error_clear(&refusal);
+        size = py.PyObject_GetAttrString(descr, "itemsize");
+        if (!size) return krait__pyerr_take(KRAIT_E_PYTHON, err);
+        *dtype = krait_dtype_make_(0, 0, (uint32_t)py.PyLong_AsLongLongAndOverflow(size, &overflow), 0);
+        py.Py_DecRef(size);
+        return KRAIT_OK;
+    }
+    if (err && !*err) *err = refusal;
+    else krait_error_clear(&refusal);
+    return status;
+}
+
 /* One row of krait._bridge.fields: (name, offset, dtype, shape). */
 static krait_status read_field(PyObject *row, krait_field *field, krait_error **err) {
     PyObject            *shape = py.PyTuple_GetItem(row, 3);
@@ -230,7 +249,7 @@ static krait_status read_field(PyObject *row, krait_field *field, krait_error **
     if (!name) return krait__pyerr_take(KRAIT_E_ENCODING, err);
     field->name = krait__strdup(name);
     field->offset = py.PyLong_AsLongLongAndOverflow(py.PyTuple_GetItem(row, 1), &overflow);
-    status = krait__descr_read(py.PyTuple_GetItem(row, 2), &field->dtype, &nested, err);
+    status = read_field_dtype(py.PyTuple_GetItem(row, 2), &field->dtype, &nested, err);
     if (nested) field->dtype.of.fields = nested;
     if (status) return status;
     field->ndim = (int32_t)py.PyTuple_Size(shape);

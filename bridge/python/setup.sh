@@ -350,10 +350,11 @@ install_pinned() {
 }
 
 # Does an index answer? One small pinned package, once, quickly, and not out of pip's cache.
+# 5 s are the network's, the rest is for pip to start on a busy machine: a wrong no would mean older packages for good.
 index_answers() {
     if [ -z "$index" ]; then
         index=no
-        quietly bounded 8 .venv/bin/python3 -m pip --disable-pip-version-check --no-input download -q --no-deps \
+        quietly bounded 10 .venv/bin/python3 -m pip --disable-pip-version-check --no-input download -q --no-deps \
             --no-cache-dir --retries 0 --timeout 5 -d "$scratch" "$(grep '^cycler==' "$here/requirements.txt")" &&
             index=yes
         : >"$log"

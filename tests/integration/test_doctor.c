@@ -29,7 +29,7 @@
 enum {
     TIME_LIMIT_S = 280,
     CHILD_MS = 60 * 1000, /* for one run of the command; it takes 0.1 to 1 s on a quiet machine */
-    PATHS = 32
+    TEXTS = 128
 };
 
 static char root[PATH_MAX];       /* the folder all is made up in; removed at the end */
@@ -40,12 +40,12 @@ static int  minor;
 
 /* ---- making things up -------------------------------------------------------------------------------------------- */
 
-/* A path below root, or any other text; one of the last PATHS asked for. */
+/* A path below root, or any other text; one of the last TEXTS asked for. */
 static const char *text(const char *format, ...) KRAIT_PRINTF(1, 2);
 static const char *text(const char *format, ...) {
-    static char texts[PATHS][2 * PATH_MAX];
+    static char texts[TEXTS][2 * PATH_MAX];
     static int  next;
-    char       *out = texts[next++ % PATHS];
+    char       *out = texts[next++ % TEXTS];
     va_list     args;
     va_start(args, format);
     vsnprintf(out, sizeof texts[0], format, args);

@@ -159,7 +159,8 @@ find_real() {
 refusals() {
     check "an unknown word is refused" fails_with 2 'SETUP=0' nonsense
     PYTHON=$work/old check "a Python too old is refused" fails_with 1 'is Python 3.9, krait needs 3.11 or newer'
-    PYTHON=$work/bare check "one without venv is refused, with the cure" fails_with 1 "install -y python$version-venv'\?\$"
+    PYTHON=$work/bare check "one without venv is refused, with the cure" \
+        fails_with 1 "install -y python$version-venv'\?\$"
     PYTHON=$work/none check "one that is none is refused" fails_with 1 'does not run'
     SETUP=0 check "SETUP=0 does nothing" silent test
     check "nothing was made so far" [ ! -e "$tree/.venv" ]
