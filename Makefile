@@ -106,10 +106,12 @@ install: all
 	install -m 644 include/krait.h $(DESTDIR)$(INCLUDEDIR)/
 	install -m 644 include/krait/*.h $(DESTDIR)$(INCLUDEDIR)/krait/
 	install -m 755 $(BUILD)/krait $(DESTDIR)$(BINDIR)/
+	install -d $(DESTDIR)$(MANDIR)/man1
+	install -m 644 docs/krait.1 $(DESTDIR)$(MANDIR)/man1/
 
 uninstall:
 	rm -rf $(DESTDIR)$(INCLUDEDIR)/krait
-	rm -f $(DESTDIR)$(INCLUDEDIR)/krait.h $(DESTDIR)$(LIBDIR)/libkrait.* $(DESTDIR)$(LIBDIR)/pkgconfig/krait.pc $(DESTDIR)$(BINDIR)/krait
+	rm -f $(DESTDIR)$(INCLUDEDIR)/krait.h $(DESTDIR)$(LIBDIR)/libkrait.* $(DESTDIR)$(LIBDIR)/pkgconfig/krait.pc $(DESTDIR)$(BINDIR)/krait $(DESTDIR)$(MANDIR)/man1/krait.1
 
 # ---- set-up -------------------------------------------------------------------------------------------------------------------------------
 # What a fresh machine lacks: Python, numpy, pandas, cmocka ... See bridge/python/setup.sh.
@@ -124,7 +126,7 @@ setup-bench:
 # The Python that tests and demo use: KRAIT_PYTHON, else .venv, else whatever krait finds.
 VENV := $(CURDIR)/.venv
 USE_PYTHON = export KRAIT_PYTHON="$${KRAIT_PYTHON:-$$([ ! -d '$(VENV)' ] || echo '$(VENV)')}"; [ "$$KRAIT_PYTHON" ] || unset KRAIT_PYTHON
-PYTHON = $$([ -x '$(VENV)/bin/python' ] && echo '$(VENV)/bin/python' || command -v python3)
+VENV_PYTHON = $$([ -x '$(VENV)/bin/python3' ] && echo '$(VENV)/bin/python3' || command -v python3)
 GO = $$(command -v go || { [ -x '$(VENV)/bin/go' ] && echo '$(VENV)/bin/go'; } || true)
 
 # ---- examples and demo --------------------------------------------------------------------------------------------------------------------
@@ -164,27 +166,32 @@ $(SAN)/sources.o: $(BUILD)/sources.c
 $(SAN)/libkrait.a: $(SAN_OBJECTS)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-TEST_CC = $(CC) $(BASE_CPPFLAGS) -Itests $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS)
+# Without root, set-up unpacks cmocka into .venv.
+CMOCKA := $(wildcard $(VENV)/cmocka/usr)
+CMOCKA_LIB := $(firstword $(dir $(wildcard $(CMOCKA)/lib/*/libcmocka.so)))
+TEST_CC = $(CC) $(BASE_CPPFLAGS) -Itests $(if $(CMOCKA),-isystem $(CMOCKA)/include) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS)
+LIBCMOCKA = $(if $(CMOCKA_LIB),-L$(CMOCKA_LIB) -Wl$(comma)-rpath$(comma)$(CMOCKA_LIB)) -lcmocka
+comma := ,
 $(BUILD)/unit/%: tests/unit/%.c $(SAN)/libkrait.a tests/support.h
 	$(call say,CC $@)
-	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) -lcmocka $(LIBS)
+	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) $(LIBCMOCKA) $(LIBS)
 $(BUILD)/unit/%: tests/abi/%.c $(SAN)/libkrait.a
-	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) -lcmocka $(LIBS)
+	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) $(LIBCMOCKA) $(LIBS)
 $(BUILD)/tsan/%: tests/unit/%.c $(SOURCES) $(BUILD)/sources.c
 	$(call say,CC $@)
-	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS -fsanitize=thread $< $(SOURCES) $(BUILD)/sources.c -o $@ $(LDFLAGS) -lcmocka $(LIBS)
+	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS -fsanitize=thread $< $(SOURCES) $(BUILD)/sources.c -o $@ $(LDFLAGS) $(LIBCMOCKA) $(LIBS)
 $(BUILD)/integration/%: tests/integration/%.c $(BUILD)/libkrait.so tests/support.h
 	$(call say,CC $@)
-	$(Q)mkdir -p $(@D) && $(TEST_CC) $< -o $@ $(LDFLAGS) -lcmocka $(APP_LIBS)
+	$(Q)mkdir -p $(@D) && $(TEST_CC) $< -o $@ $(LDFLAGS) $(LIBCMOCKA) $(APP_LIBS)
 $(BUILD)/asan/%: tests/integration/%.c $(SAN)/libkrait.a tests/support.h
 	$(call say,CC $@)
-	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) -lcmocka $(LIBS)
+	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) $(LIBCMOCKA) $(LIBS)
 
 UNIT_BINS := $(UNIT:%=$(BUILD)/unit/%) $(ABI:%=$(BUILD)/unit/%)
 TSAN_BINS := $(TSAN_UNITS:%=$(BUILD)/tsan/%)
 INTEGRATION_BINS := $(INTEGRATION:%=$(BUILD)/integration/%)
 ASAN_BINS := $(INTEGRATION:%=$(BUILD)/asan/%) $(BUILD)/asan/test_faults
-SCRIPTS := $(wildcard tests/integration/test_*.sh)
+SCRIPTS := $(wildcard tests/integration/test_*.sh) tests/tools/test_setup.sh
 tests: all examples $(UNIT_BINS) $(TSAN_BINS) $(INTEGRATION_BINS) $(ASAN_BINS)
 .PHONY: tests
 
@@ -205,19 +212,19 @@ check: tests
 	$(RUN) -l integration $(INTEGRATION_BINS); \
 	$(ASAN_ENV) $(RUN) -l sanitized $(ASAN_BINS); \
 	$(if $(SCRIPTS),$(RUN) -l scripts $(SCRIPTS);) \
-	$(RUN) -l python "$(PYTHON) -m pytest -q -p no:cacheprovider tests/python"; \
+	$(RUN) -l python "$(VENV_PYTHON) -m pytest -q -p no:cacheprovider tests/python"; \
 	tests/tools/sum.sh $$TALLY
 
 test-pythons: setup-test
 	$(Q)$(MAKE) --no-print-directory tests && tests/tools/test-pythons.sh
 
 lint:
-	$(Q)$(PYTHON) -m ruff check --no-cache bridge/python tests examples && ! command -v shellcheck >/dev/null || \
+	$(Q)$(VENV_PYTHON) -m ruff check --no-cache bridge/python tests examples && ! command -v shellcheck >/dev/null || \
 	    shellcheck $$(git ls-files '*.sh' .ci/run)
 
 bench: setup-bench
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)$(USE_PYTHON); BUILD='$(BUILD)' CC='$(CC)' $(PYTHON) tests/bench/run.py
+	$(Q)$(USE_PYTHON); BUILD='$(BUILD)' CC='$(CC)' $(VENV_PYTHON) tests/bench/run.py
 
 clean:
 	rm -rf $(BUILD)

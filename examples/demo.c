@@ -1,4 +1,4 @@
-/* The demo: a C program that has data and wants analyses calls numpy, pandas and matplotlib as if they were a C library.
+/* The demo: a C program calls numpy, pandas and matplotlib as if they were a C library.
  *
  * usage: demo [picture.png [folder of demo_data.py and demo_report.py]] */
 #include "demo.h"
@@ -26,17 +26,19 @@ static void describe_elevations(const krait_value *data, krait_error **err) {
     krait_get_array(item, KRAIT_I16, 2, &grid, err);
     if (*err) return;
     krait_arg args[] = { krait_pos(krait_vector_i16(grid.data, (size_t)grid.size)) };
-    demo_call_timed("describe, 138,632 elevations", "krait.analysis:describe", args, 1, &out, err);
-    demo_heading("Jacksboro fault, %d x %d elevations of int16", (int)grid.shape[0], (int)grid.shape[1]);
+    demo_call_timed("describe, 138632 elevations", "krait.analysis:describe", args, 1, &out, err);
+    if (!*err) demo_heading("Jacksboro fault, a grid of %d x %d elevations", (int)grid.shape[0], (int)grid.shape[1]);
     demo_print_statistics(&out, names, err);
     krait_value_clear(&out);
 }
 
-static void draw(const char *path, const krait_value *data, const krait_value *anomalies, const krait_value *correlation,
-                 krait_error **err) {
+/* Results go on as they are, the same Python objects. */
+static void draw(const char *path, const krait_value *data, const krait_value *anomalies,
+                 const krait_value *correlation, krait_error **err) {
     double      from = demo_now();
-    krait_arg   args[] = { krait_pos(krait_str(path)), krait_pos(krait_borrow(data)), krait_pos(krait_borrow(anomalies)),
-                           krait_pos(krait_borrow(correlation)), krait_kw("threshold", krait_f64(threshold)) };
+    krait_arg   args[] = { krait_pos(krait_str(path)), krait_pos(krait_borrow(data)),
+                           krait_pos(krait_borrow(anomalies)), krait_pos(krait_borrow(correlation)),
+                           krait_kw("threshold", krait_f64(threshold)) };
     krait_value out;
     const char *size;
     demo_call("demo_report:draw", args, 5, &out, err);

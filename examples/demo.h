@@ -17,15 +17,16 @@ void demo_call_timed(const char *what, const char *function, const krait_arg *ar
 void demo_print_times(void);
 double demo_now(void); /* seconds */
 
-/* demo_print.c: tables for a person, at most 100 columns wide. */
+/* demo_print.c, demo_bars.c: tables for a person, 100 columns wide, of what functions of krait.analysis return. */
 void demo_heading(const char *format, ...) KRAIT_PRINTF(1, 2);
 void demo_print_statistics(const krait_value *described, const char *const *names, krait_error **err);
-void demo_print_bars(const krait_value *bars, int64_t last, krait_error **err);
 void demo_print_matrix(const krait_value *matrix, const krait_value *names, krait_error **err);
+void demo_print_fit(const char *name, const krait_value *fit, krait_error **err);
+void demo_print_bars(const krait_value *bars, int64_t last, krait_error **err);
 
 /* demo_help.c: small things. */
 void demo_call(const char *function, const krait_arg *args, size_t n, krait_value *out, krait_error **err);
-double demo_number(const krait_array *array, int64_t i);    /* element i of one dimension, float64 or an integer */
+double demo_number(const krait_array *array, int64_t i);    /* element i of one dimension, float64 or int64 */
 const char *demo_date(const krait_array *times, int64_t i); /* good until the next one */
 const char *demo_name(const krait_value *names, size_t i, krait_error **err);
 void *demo_alloc(int64_t count, size_t size); /* zeroed; or the end of the program */

@@ -9,15 +9,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 try:
     import matplotlib
+    import numpy as np
     import pandas as pd
     from matplotlib import cbook
 except ImportError as error:
     cure = "run `make setup`, or pip install pandas matplotlib, or apt-get install python3-pandas python3-matplotlib"
-    raise ImportError(f"{error}; the demo needs pandas and matplotlib: {cure}") from error
+    raise ImportError(f"{error}; the demo needs numpy, pandas and matplotlib: {cure}") from error
 
 
 def load() -> dict[str, Any]:

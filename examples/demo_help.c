@@ -1,4 +1,4 @@
-/* Small things the demo needs in several places. */
+/* Small things that the demo needs in several places. */
 #include "demo.h"
 
 #include <stdio.h>
@@ -12,22 +12,26 @@ void demo_call(const char *function, const krait_arg *args, size_t n, krait_valu
 }
 
 static const void *element(const krait_array *array, int64_t i) {
-    return (const char *)array->data + i * array->strides[0]; /* a field of records is strided over them */
+    return (const char *)array->data + i * array->strides[0]; /* a field is strided over the records */
 }
 
 double demo_number(const krait_array *array, int64_t i) {
-    return array->dtype.code == KRAIT_I64 ? (double)*(const int64_t *)element(array, i) : *(const double *)element(array, i);
+    const void *at = element(array, i);
+    return array->dtype.code == KRAIT_I64 ? (double)*(const int64_t *)at : *(const double *)at;
 }
 
-/* A datetime64 counts ticks of its unit since 1970; which unit that is depends on the data and on the version of pandas. */
+static int64_t ticks_per_second(uint8_t unit) {
+    return unit == KRAIT_NS ? 1000000000 : unit == KRAIT_US ? 1000000 : unit == KRAIT_MS ? 1000 : 1;
+}
+
+/* A datetime64 counts ticks since 1970 in a unit that depends on the data, and on the version of pandas. */
 const char *demo_date(const krait_array *times, int64_t i) {
-    static const int64_t per_second[] = { [KRAIT_S] = 1, [KRAIT_MS] = 1000, [KRAIT_US] = 1000000, [KRAIT_NS] = 1000000000 };
-    static char          text[16];
-    int64_t              ticks = *(const int64_t *)element(times, i);
-    time_t               seconds = times->dtype.unit == KRAIT_DAY ? ticks * 86400 : ticks / per_second[times->dtype.unit];
-    struct tm            date;
-    gmtime_r(&seconds, &date);
-    strftime(text, sizeof text, "%Y-%m-%d", &date);
+    static char text[16];
+    uint8_t     unit = times->dtype.unit;
+    int64_t     ticks = *(const int64_t *)element(times, i);
+    time_t      seconds = unit == KRAIT_DAY ? ticks * 86400 : ticks / ticks_per_second(unit);
+    struct tm   date;
+    strftime(text, sizeof text, "%Y-%m-%d", gmtime_r(&seconds, &date));
     return text;
 }
 

@@ -1,12 +1,11 @@
-/* Tables for a person, at most 100 columns wide. */
+/* Tables for a person, 100 columns wide, of what functions of krait.analysis return. */
 #include "demo.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { WIDTH = 100, CHART = 37 };
+enum { WIDTH = 100 };
 
 void demo_heading(const char *format, ...) {
     char    line[WIDTH + 1];
@@ -20,7 +19,7 @@ void demo_heading(const char *format, ...) {
     va_end(args);
 }
 
-/* What krait.analysis:describe found: a line for each column of the data. */
+/* Of describe: a line for each column of the data. */
 void demo_print_statistics(const krait_value *described, const char *const *names, krait_error **err) {
     static const char *const statistics[] = { "count", "mean", "std", "min", "25%", "50%", "75%", "max" };
     enum { COUNT = sizeof statistics / sizeof *statistics };
@@ -36,47 +35,32 @@ void demo_print_statistics(const krait_value *described, const char *const *name
     printf("\n");
 }
 
-/* "---===--": the line is the bar's range, the body goes from open to close, # when it fell. */
-static void draw_candle(char *text, const double *bar, double low, double high) {
-    int at[4];
-    for (int i = 0; i < 4; i++) at[i] = (int)lround((bar[i] - low) / (high - low) * (CHART - 1));
-    memset(text, ' ', CHART);
-    text[CHART] = '\0';
-    for (int x = at[2]; x <= at[1]; x++) text[x] = '-';
-    for (int x = at[0]; x <= at[3]; x++) text[x] = '=';
-    for (int x = at[3]; x < at[0]; x++) text[x] = '#';
-}
-
-/* What krait.analysis:resample_ohlc made; the last of it. */
-void demo_print_bars(const krait_value *bars, int64_t last, krait_error **err) {
-    static const char *const names[] = { "open", "high", "low", "close", "volume" };
-    krait_array              time, columns[5];
-    double                   bar[5], low = INFINITY, high = 0;
-    char                     chart[CHART + 1];
-    krait_get_column(bars, "time", KRAIT_DATETIME, &time, err);
-    for (int c = 0; c < 5; c++) krait_get_column(bars, names[c], KRAIT_F64, &columns[c], err);
-    if (*err) return;
-    for (int64_t i = time.size - last; i < time.size; i++) {
-        low = fmin(low, demo_number(&columns[2], i));
-        high = fmax(high, demo_number(&columns[1], i));
-    }
-    printf("%-10s%9s%9s%9s%9s%11s   $%-8.0f%*.0f\n", "week to", "open", "high", "low", "close", "volume, M", low, CHART - 9, high);
-    for (int64_t i = time.size - last; i < time.size; i++) {
-        for (int c = 0; c < 5; c++) bar[c] = demo_number(&columns[c], i);
-        draw_candle(chart, bar, low, high);
-        printf("%s%9.2f%9.2f%9.2f%9.2f%11.2f   %s\n", demo_date(&time, i), bar[0], bar[1], bar[2], bar[3], bar[4] / 1e6, chart);
-    }
-}
-
+/* Of correlation. */
 void demo_print_matrix(const krait_value *matrix, const krait_value *names, krait_error **err) {
     krait_array cells;
     krait_get_array(matrix, KRAIT_F64, 2, &cells, err);
-    if (*err) return;
-    for (int64_t row = -1; row < cells.shape[0]; row++) {
+    for (int64_t row = -1; row < cells.size / (cells.size ? cells.shape[1] : 1); row++) {
         printf("%-10s", row < 0 ? "" : demo_name(names, (size_t)row, err));
         for (int64_t column = 0; column < cells.shape[1]; column++)
             if (row < 0) printf("%9s", demo_name(names, (size_t)column, err));
             else printf("%9.2f", ((double *)cells.data)[row * cells.shape[1] + column]);
         printf("\n");
     }
+}
+
+/* Of linear_regression, on one series: a line. */
+void demo_print_fit(const char *name, const krait_value *fit, krait_error **err) {
+    static const char *const numbers[] = { "intercept", "intercept_t_value", "r_squared", "residual_std", "n" };
+    krait_array              beta, error;
+    double                   x[5];
+    krait_get_column(fit, "coefficients", KRAIT_F64, &beta, err);
+    krait_get_column(fit, "standard_errors", KRAIT_F64, &error, err);
+    for (int i = 0; i < 5; i++) {
+        const krait_value *item;
+        krait_map_get(fit, numbers[i], &item, err);
+        krait_get_f64(item, &x[i], err);
+    }
+    if (*err) return;
+    printf("%-10s%14.2f +- %4.2f", name, demo_number(&beta, 0), demo_number(&error, 0));
+    printf("%12.2f%10.1f%14.2f%18.2f%14.0f\n", x[0], x[1], x[2], x[3], x[4]);
 }

@@ -562,6 +562,16 @@ static bool is_plain_scalar(PyObject *object) {
     return false;
 }
 
+/* Types that are known by name only, since their modules may not be there. */
+static bool is_named(PyObject *object, const char *type) {
+    PyObject   *name = py.PyObject_GetAttrString((PyObject *)krait__type(object), "__name__");
+    const char *text = name ? py.PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+    bool        same = text && !strcmp(text, type);
+    if (name) py.Py_DecRef(name);
+    py.PyErr_Clear();
+    return same;
+}
+
 /* A numpy scalar becomes the Python scalar it stands for; those that have none are refused by name. */
 static krait_status scalar_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
     PyObject *item = py.PyObject_GetAttr(object, krait__np.item_attr);
@@ -571,7 +581,7 @@ static krait_status scalar_out(krait__outlet *outlet, PyObject *object, krait_va
         py.Py_DecRef(object);
         return krait__pyerr_take(KRAIT_E_PYTHON, err);
     }
-    if (!is_plain_scalar(plain)) {
+    if (!is_plain_scalar(plain) || is_named(object, "datetime64") || is_named(object, "timedelta64")) { /* an int would lose the unit */
         py.Py_DecRef(plain);
         krait__fail_type(object, KRAIT_E_UNSUPPORTED, err, "a scalar of type ", " is not supported; return numpy.asarray(x), or float(x)");
         py.Py_DecRef(object);
@@ -579,16 +589,6 @@ static krait_status scalar_out(krait__outlet *outlet, PyObject *object, krait_va
     }
     py.Py_DecRef(object);
     return from_python(outlet, plain, out, err);
-}
-
-/* Types that are known by name only, since their modules may not be there. */
-static bool is_na(PyObject *object) {
-    PyObject   *name = py.PyObject_GetAttrString((PyObject *)krait__type(object), "__name__");
-    const char *text = name ? py.PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-    bool        same = text && !strcmp(text, "NAType");
-    if (name) py.Py_DecRef(name);
-    py.PyErr_Clear();
-    return same;
 }
 
 /* 1: *object is the coroutine's result now; 0: it was none; -1: it raised, and *object is gone. Only a call's own result is run. */
@@ -621,7 +621,7 @@ static krait_status rare_out(krait__outlet *outlet, PyObject *object, krait_valu
     if (krait__is(object, py.PyTuple_Type) || krait__is(object, py.PyList_Type)) return list_out(outlet, object, out, err);
     if (krait__is(object, py.PyDict_Type)) return map_out(outlet, object, out, err);
     if (krait__numpy_loaded() && krait__is(object, krait__np.generic_type)) return scalar_out(outlet, object, out, err);
-    if (is_na(object)) {
+    if (is_named(object, "NAType")) {
         py.Py_DecRef(object);
         return KRAIT_OK;
     }

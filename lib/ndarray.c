@@ -342,10 +342,19 @@ krait_status krait__array_over(const krait_value *value, bool writable, PyObject
     return status;
 }
 
+/* Records keep the order of their bytes, which their fields tell: asked for native ones, numpy 2 would also move the fields together. */
+static int what_c_can_read(PyObject *array) {
+    PyObject *names = py.PyObject_GetAttrString(krait__head(array)->descr, "names");
+    bool      records = names && names != py._Py_NoneStruct;
+    if (names) py.Py_DecRef(names);
+    py.PyErr_Clear();
+    return NPY_C | NPY_ALIGNED | NPY_ENSUREARRAY | (records ? 0 : NPY_NOTSWAPPED);
+}
+
 PyObject *krait__array_copy(PyObject *array) {
-    return np.check_from_any(array, NULL, 0, 0, NPY_C | NPY_ALIGNED | NPY_NOTSWAPPED | NPY_ENSUREARRAY | NPY_ENSURECOPY, NULL);
+    return np.check_from_any(array, NULL, 0, 0, what_c_can_read(array) | NPY_ENSURECOPY, NULL);
 }
 
 PyObject *krait__array_plain(PyObject *array) {
-    return np.check_from_any(array, NULL, 0, 0, NPY_C | NPY_ALIGNED | NPY_NOTSWAPPED | NPY_ENSUREARRAY, NULL);
+    return np.check_from_any(array, NULL, 0, 0, what_c_can_read(array), NULL);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <locale.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -552,6 +553,38 @@ static int own_allocator(void) {
     return 0;
 }
 
+/* Threads of the BLAS that numpy brought, asked of the library itself; -1 where it cannot be asked. */
+static const char blas[] =
+    "import ctypes\n"
+    "import numpy\n"
+    "def threads():\n"
+    "    files = {line.split()[-1] for line in open('/proc/self/maps') if 'blas' in line}\n"
+    "    for file in sorted(files):\n"
+    "        for name in ('scipy_openblas_get_num_threads64_', 'openblas_get_num_threads64_', 'openblas_get_num_threads'):\n"
+    "            try:\n"
+    "                return float(getattr(ctypes.CDLL(file), name)())\n"
+    "            except (AttributeError, OSError):\n"
+    "                pass\n"
+    "    return -1.0\n"
+    "def make(n): return numpy.ones(int(n))\n";
+
+static int blas_budget(void) {
+    krait_error  *err = NULL;
+    krait_options options = KRAIT_OPTIONS_INIT;
+    const char   *wanted = getenv("KRAIT_TEST_BLAS"), *expected = getenv("KRAIT_TEST_EXPECTED");
+    double        threads;
+    options.blas_threads = (uint32_t)atoi(wanted);
+    krait_init(&options, &err);
+    krait_module_from_source("blas", blas, &err);
+    call1("blas:make", krait_i64(1), 0, NULL, &err); /* the first array is when krait meets numpy */
+    call1("blas:make", krait_vector_f64(&(double){ 1 }, 1), 0, NULL, &err);
+    threads = number("blas:threads", &err);
+    GOOD(err);
+    if (threads < 0) return 0; /* Debian's reference BLAS has no threads */
+    MUST(threads == atof(expected));
+    return 0;
+}
+
 static int collects(void) {
     krait_error *err = NULL;
     krait_init(NULL, &err);
@@ -579,6 +612,7 @@ static const struct scenario {
     SCENARIO(shutdown_drains),   SCENARIO(shutdown_cancels),  SCENARIO(shutdown_under_traffic), SCENARIO(exit_in_flight),
     SCENARIO(forked_child),      SCENARIO(python_forks),      SCENARIO(local_libpython),  SCENARIO(two_copies),
     SCENARIO(own_allocator),     SCENARIO(collects),
+    SCENARIO(blas_budget),
 };
 
 static char self[4096], folder[] = "/tmp/krait-life.XXXXXX";
@@ -596,6 +630,15 @@ static void run_with(const char *name, const char *const (*variables)[2]) {
                 unsetenv((*variables)[0]);
         }
         setenv("KRAIT_TEST_FOLDER", folder, 1);
+        if (getenv("KRAIT_TEST_ONE_CPU")) {
+            cpu_set_t set, one;
+            int       cpu = 0;
+            sched_getaffinity(0, sizeof set, &set);
+            while (!CPU_ISSET(cpu, &set)) cpu++;
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            sched_setaffinity(0, sizeof one, &one);
+        }
         alarm(100);
         execl(self, self, name, (char *)NULL);
         _exit(127);
@@ -643,6 +686,17 @@ static void test_dispositions_kept(void **state) {
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) run_with("dispositions_kept", cases[i]);
+}
+
+/* The option first, then the environment, then what affinity and quota allow: here one processor of this machine. */
+static void test_blas_budget(void **state) {
+    static const char *const cases[][5][2] = {
+        { { "OPENBLAS_NUM_THREADS", NULL }, { "KRAIT_TEST_BLAS", "1" }, { "KRAIT_TEST_EXPECTED", "1" }, { NULL, NULL } },
+        { { "OPENBLAS_NUM_THREADS", "2" }, { "KRAIT_TEST_BLAS", "0" }, { "KRAIT_TEST_EXPECTED", "2" }, { NULL, NULL } },
+        { { "OPENBLAS_NUM_THREADS", NULL }, { "KRAIT_TEST_BLAS", "0" }, { "KRAIT_TEST_EXPECTED", "1" }, { "KRAIT_TEST_ONE_CPU", "1" }, { NULL, NULL } },
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) run_with("blas_budget", cases[i]);
 }
 
 static void test_fault_handler_kept(void **state) {
@@ -718,6 +772,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_shutdown_cancels),  cmocka_unit_test(test_shutdown_under_traffic), cmocka_unit_test(test_exit_in_flight),
         cmocka_unit_test(test_forked_child),      cmocka_unit_test(test_python_forks),     cmocka_unit_test(test_local_libpython),
         cmocka_unit_test(test_two_copies),        cmocka_unit_test(test_own_allocator),    cmocka_unit_test(test_collects),
+        cmocka_unit_test(test_blas_budget),
     };
     if (!realpath(argv[0], self)) return 1;
     if (argc > 1 && !strcmp(argv[1], "print_libpython")) return print_libpython();

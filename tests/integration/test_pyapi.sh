@@ -29,7 +29,8 @@ for python in "${KRAIT_PYTHON:-}" .venv/bin/python python3; do
     try "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)"
 done
 root=${PYENV_ROOT:-${HOME:-/nonexistent}/.pyenv}
-for include in ${HEADERS:-} "$root"/versions/3.1[1-9]*/include/python3.* /usr/include/python3.1[1-9]; do try "$include"; done
+for include in ${HEADERS:-} "$root"/versions/3.1[1-9]*/include/python3.* /usr/include/python3.1[1-9] \
+    .venv/headers/usr/include/python3.*; do try "$include"; done
 if [ $((passed + failed)) -eq 0 ]; then
     echo "no Python headers on this machine: the symbol list was not held against any"
     [ -z "${KRAIT_HEADERS_NEEDED:-}" ] && passed=1 || failed=1

@@ -364,6 +364,25 @@ static void records_at_odd_offsets(void **state) {
     krait_value_clear(&out);
 }
 
+/* Fields of a dtype that krait has no name for do not stand in the way of the others. */
+static void records_with_fields_that_cannot_be_read(void **state) {
+    krait_error *err = NULL;
+    krait_value  out;
+    krait_array  all, x, name;
+    (void)state;
+    call1("dtypes:make", krait_str("numpy.array([('ab', 1.5), ('c', 2.5)], [('name', 'S5'), ('x', 'f8')])"), 0, &out, &err);
+    krait_get_array(&out, KRAIT_STRUCT, 1, &all, &err);
+    krait_array_field(&all, "x", KRAIT_F64, &x, &err);
+    assert_good(err);
+    assert_int_equal(x.strides[0], 13);
+    double second;
+    memcpy(&second, (char *)x.data + 13, sizeof second);
+    assert_true(second == 2.5);
+    krait_array_field(&all, "name", KRAIT_ANY, &name, &err);
+    assert_error(err, KRAIT_E_UNSUPPORTED, "field 'name' is of a dtype that krait does not read");
+    krait_value_clear(&out);
+}
+
 /* A result of records is passed on as itself; strided ones are copied once, their padding kept where it was. */
 static void records_strided_copied_passed_on(void **state) {
     static const char *const made[] = { "oddly(9)[::2]", "nested()[::-1]", "records(7)[1:6:3]" };
@@ -441,6 +460,7 @@ int main(void) {
         cmocka_unit_test(field_mismatches_are_explained),
         cmocka_unit_test(nested_and_padded_records),
         cmocka_unit_test(records_at_odd_offsets),
+        cmocka_unit_test(records_with_fields_that_cannot_be_read),
         cmocka_unit_test(records_strided_copied_passed_on),
         cmocka_unit_test(one_field_as_a_result),
         cmocka_unit_test(records_are_not_made_in_c_yet),
