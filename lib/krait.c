@@ -43,6 +43,12 @@ static struct {
     bool            told;  /* a call has returned it */
 } preload = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+#ifdef __APPLE__
+enum { CONDITION_CLOCK = CLOCK_REALTIME };
+#else
+enum { CONDITION_CLOCK = CLOCK_MONOTONIC };
+#endif
+
 /* Preloaded modules may call krait themselves: not to be kept waiting for themselves. */
 static __thread bool is_preloading;
 
@@ -51,7 +57,7 @@ static krait_status set_up_preload(krait_error **err) {
     if (preload.has_cond) return KRAIT_OK;
     pthread_condattr_init(&attributes);
 #ifndef __APPLE__
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_condattr_setclock(&attributes, CONDITION_CLOCK);
 #endif
     if (pthread_cond_init(&preload.changed, &attributes)) return krait__fail(err, KRAIT_E_SYSTEM, "no condition variable");
     pthread_condattr_destroy(&attributes);
@@ -122,26 +128,10 @@ static krait_status start_preload(const char *const *names, krait_error **err) {
     return status;
 }
 
-static struct timespec after(int64_t timeout_ms) {
-    struct timespec until;
-#ifdef __APPLE__
-    clock_gettime(CLOCK_REALTIME, &until);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &until);
-#endif
-    until.tv_sec += (time_t)(timeout_ms / 1000);
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    return until;
-}
-
 /* Waits for the imports; `once`: their error is given to one caller only. No GIL is held meanwhile. */
 static krait_status wait_for_preload(int64_t timeout_ms, bool once, krait_error **err) {
     PyThreadState  *state;
-    struct timespec until = after(timeout_ms < 0 ? 0 : timeout_ms);
+    struct timespec until = krait__os_after(CONDITION_CLOCK, timeout_ms < 0 ? 0 : timeout_ms);
     krait_status    status = KRAIT_OK;
     int             rc = 0;
     if (is_preloading) return KRAIT_OK;
@@ -248,6 +238,11 @@ static krait_status init_locked(const krait_options *options, krait_error **err)
     return run_steps(first_time, sizeof first_time / sizeof *first_time, options, err);
 }
 
+/* To be asked before init_lock is taken: another thread may have held it when this process was forked. */
+static bool is_forked(void) {
+    return atomic_load(&krait__life) == KRAIT__FORKED;
+}
+
 krait_status krait_init(const krait_options *options, krait_error **err) {
     krait_error   *own = NULL; /* the status that matters must be known even when the caller wants no error */
     krait_options  copy;
@@ -255,6 +250,7 @@ krait_status krait_init(const krait_options *options, krait_error **err) {
     krait_status   status;
     if (krait__stuck(err)) return (*err)->status;
     status = krait__check_options(options, &copy, &own);
+    if (!status && is_forked()) status = krait__refuse(0, &own);
     if (!status) {
         state = krait__gil_pause();
         pthread_mutex_lock(&init_lock);
@@ -343,6 +339,7 @@ krait_status krait_shutdown(int64_t timeout_ms, krait_error **err) {
     krait_status   status;
     if (krait__stuck(err)) return (*err)->status;
     if (timeout_ms > INT64_MAX / 4000000) timeout_ms = -1;
+    if (is_forked()) return krait__refuse(0, err);
     state = krait__gil_pause();
     pthread_mutex_lock(&init_lock);
     if (atomic_load(&krait__life) == KRAIT__SHUT)

@@ -26,6 +26,18 @@ int64_t krait__os_now(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+struct timespec krait__os_after(clockid_t clock, int64_t timeout_ms) {
+    struct timespec until;
+    clock_gettime(clock, &until);
+    until.tv_sec += (time_t)(timeout_ms / 1000);
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    return until;
+}
+
 /* ---- events: semaphores, since a post must not block ----------------------------------------------------------------------------- */
 
 #ifdef __APPLE__
@@ -47,6 +59,15 @@ bool krait__event_wait(krait__event *event, int64_t timeout_ms) {
     return dispatch_semaphore_wait(event->semaphore, until) == 0;
 }
 #else
+/* POSIX's sem_timedwait knows only the clock that can be set; glibc has one for any clock. */
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 30)
+enum { SEMAPHORE_CLOCK = CLOCK_MONOTONIC };
+#define WAIT_UNTIL(semaphore, until) sem_clockwait(semaphore, CLOCK_MONOTONIC, until)
+#else
+enum { SEMAPHORE_CLOCK = CLOCK_REALTIME };
+#define WAIT_UNTIL(semaphore, until) sem_timedwait(semaphore, until)
+#endif
+
 bool krait__event_init(krait__event *event) {
     return sem_init(&event->semaphore, 0, 0) == 0;
 }
@@ -67,14 +88,8 @@ bool krait__event_wait(krait__event *event, int64_t timeout_ms) {
         while (rc != 0 && errno == EINTR);
         return rc == 0;
     }
-    clock_gettime(CLOCK_REALTIME, &until); /* sem_timedwait knows no other clock */
-    until.tv_sec += (time_t)(timeout_ms / 1000);
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    do rc = sem_timedwait(&event->semaphore, &until);
+    until = krait__os_after(SEMAPHORE_CLOCK, timeout_ms);
+    do rc = WAIT_UNTIL(&event->semaphore, &until);
     while (rc != 0 && errno == EINTR);
     return rc == 0;
 }

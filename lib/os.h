@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <krait/status.h>
 
@@ -19,6 +20,7 @@
 #endif
 
 int64_t krait__os_now(void); /* ns, CLOCK_MONOTONIC */
+struct timespec krait__os_after(clockid_t clock, int64_t timeout_ms); /* that long from now */
 
 /* An event: posts add up, a wait takes one. krait__event_post neither blocks nor fails, and is safe in a signal handler. */
 typedef struct krait__event {

@@ -221,7 +221,7 @@ krait_status krait__runtime_start(const krait_options *options, bool *final, kra
     bool              loaded;
     *final = false;
     if (krait__os_is_static())
-        return krait__fail(err, KRAIT_E_STATIC, "this program is fully static and cannot load Python: link it without -static");
+        return krait__fail(err, KRAIT_E_STATIC, "this program is fully static and cannot load Python; link it without -static");
     krait__runtime.library = krait__os_pin(&anchor);
     loaded = is_loaded(&handle);
     if (loaded && (status = krait__pyapi_load(handle, err))) return status;

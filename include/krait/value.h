@@ -380,7 +380,7 @@ typedef struct krait_array {
 KRAIT_API krait_status krait_get_array(const krait_value *value, int code, int ndim, krait_array *out, krait_error **err);
 
 /* The array named `name` of a map of arrays, or that field of an array of records (strided over the records); 1-D. Same rules.
- * Errors: KRAIT_E_NOT_FOUND (names what there is), KRAIT_E_KIND, KRAIT_E_SHAPE.  Since: 0.1 */
+ * Threads: any.  GIL: not needed.  Errors: KRAIT_E_NOT_FOUND (names what there is), KRAIT_E_KIND, KRAIT_E_SHAPE.  Since: 0.1 */
 KRAIT_API krait_status krait_get_column(const krait_value *value, const char *name, int code, krait_array *out, krait_error **err);
 
 /* Field `name` of an array of records, of any number of dimensions: same shape and strides, no copy. A field that is an array itself is

@@ -22,7 +22,7 @@ layers() {
     awk '
         BEGIN {
             split("os:0 mem:0 error:1 log:1 locate:10 janitor:10 pyapi:11 gil:12 pyerr:13 bridge:13 start:14 runtime:15 " \
-                  "value:20 blas:20 loan:21 ndarray:21 convert:22 options:30 func:31 call:32 metrics:60 doctor:61 krait:70", rows, " ")
+                  "value:20 blas:20 loan:21 ndarray:21 convert:22 options:30 func:31 call:32 metrics:60 report:60 doctor:61 krait:70", rows, " ")
             for (i in rows) { split(rows[i], row, ":"); rank[row[1]] = row[2] }
         }
         function base(path) { sub(/.*\//, "", path); sub(/\.[a-z]+$/, "", path); return path }
