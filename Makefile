@@ -133,7 +133,9 @@ GO = $$(command -v go || { [ -x '$(VENV)/bin/go' ] && echo '$(VENV)/bin/go'; } |
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(filter-out examples/demo_%.c,$(wildcard examples/*.c)))
 APP_LIBS = -L$(BUILD) -lkrait -Wl,-rpath,'$(abspath $(BUILD))' $(LIBS)
 
-$(BUILD)/examples/demo: $(wildcard examples/demo_*.c) $(wildcard examples/demo_*.h)
+$(BUILD)/examples/demo: $(wildcard examples/demo_*.c) $(wildcard examples/demo*.h)
+# It finds krait by dlopen alone.
+$(BUILD)/examples/plugin_host: APP_LIBS = $(LIBS)
 $(BUILD)/examples/%: examples/%.c $(BUILD)/libkrait.so
 	$(call say,CC $@)
 	$(Q)mkdir -p $(@D) && $(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(CPPFLAGS) -O2 -g $(WARN) $(CFLAGS) $(filter %.c,$^) -o $@ $(LDFLAGS) $(APP_LIBS)
@@ -219,8 +221,8 @@ test-pythons: setup-test
 	$(Q)$(MAKE) --no-print-directory tests && tests/tools/test-pythons.sh
 
 lint:
-	$(Q)$(VENV_PYTHON) -m ruff check --no-cache bridge/python tests examples && ! command -v shellcheck >/dev/null || \
-	    shellcheck $$(git ls-files '*.sh' .ci/run)
+	$(Q)$(VENV_PYTHON) -m ruff check --no-cache --config bridge/python/pyproject.toml bridge/python tests examples && { ! command -v shellcheck >/dev/null || \
+	    shellcheck $$(find . -name '*.sh' -not -path './.venv/*' -not -path './$(BUILD)/*') .ci/run; }
 
 bench: setup-bench
 	$(Q)$(MAKE) --no-print-directory all

@@ -667,9 +667,16 @@ krait_status krait__from_python(krait__outlet *outlet, PyObject *object, krait_v
     return status;
 }
 
+/* Types that no coroutine is of: not worth asking. */
+static bool is_common(PyObject *object) {
+    PyTypeObject *type = krait__type(object);
+    return object == py._Py_NoneStruct || is_plain_scalar(object) || type == krait__np.array_type || type == py.PyTuple_Type ||
+           type == py.PyList_Type || type == py.PyDict_Type;
+}
+
 krait_status krait__drop_result(krait__outlet *outlet, PyObject *object, krait_error **err) {
     krait_status status = KRAIT_OK;
-    if (object != py._Py_NoneStruct && run_coroutine(outlet, &object) < 0) status = krait__pyerr_take(KRAIT_E_PYTHON, err);
+    if (!is_common(object) && run_coroutine(outlet, &object) < 0) status = krait__pyerr_take(KRAIT_E_PYTHON, err);
     if (object) py.Py_DecRef(object);
     krait__at(err, "call");
     return status;

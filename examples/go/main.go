@@ -5,7 +5,7 @@ package main
 #cgo LDFLAGS: -lkrait
 #include <krait.h>
 
-// Go lends C a slice as a plain pointer; the structs that point to it are made here, beyond the reach of Go's collector.
+// C may have the address of a slice, but no Go struct that holds it: so the arguments are put together here.
 static krait_error *normalize(krait_func *func, const double *data, size_t rows, size_t cols, double *z) {
     krait_error *err = NULL;
     krait_value  out;

@@ -17,7 +17,7 @@ KRAIT_BEGIN
     X(gil_wait_ns, "nanoseconds spent waiting for the GIL, measured on one enter in 64 and weighted")                    \
     X(pending_releases, "gauge: Python objects cleared by the host and not yet released")                                \
     X(pending_bytes, "gauge: bytes of these")                                                                            \
-    X(live_results, "gauge: results holding a Python object, not yet cleared")                                           \
+    X(live_results, "gauge: Python objects that results hold; cleared ones count until they are released")                                           \
     X(thread_states, "gauge: Python thread states that krait keeps")                                                     \
     X(loans, "gauge: memory of the host that Python still refers to")                                                    \
     X(blocks, "gauge: blocks of C memory that krait holds")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs each built example with a time limit and compares what it prints: with what is written here where that is the same
-# everywhere, with plain pandas on the same files for the demo. Each must also say what is wrong where there is no Python.
-# Writes below $BUILD only. Go's example may be missing only where there is no Go.
+# Runs each built example with a time limit and compares what it prints: with what is written here where that is the
+# same everywhere, with plain pandas on the same files for the demo. Each must also say what is wrong where there is no
+# Python. Writes below $BUILD only. Go's example may be missing only where there is no Go.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 build=${BUILD:-build}
@@ -264,7 +264,11 @@ for name in hello threads errors demo; do explains "$name" "$examples/$name"; do
 explains plugin_host "$examples/plugin_host" "$build/libkrait.so"
 
 run "$examples/demo" "$work/demo.png" "$work"
-if grep -q "No module named 'demo_data'" "$work/err"; then ok "demo without its modules"; else bad "demo without its modules" "$(cat "$work/err")"; fi
+if grep -q "No module named 'demo_data'" "$work/err"; then
+    ok "demo without its modules"
+else
+    bad "demo without its modules" "$(tail -n 5 "$work/err")"
+fi
 
 for file in examples/*.c examples/*.py examples/go/*.go; do
     lines=$(wc -l <"$file")

@@ -65,7 +65,7 @@ def settle() -> None:
 
 
 def keep_faults(log: Any) -> None:
-    """The host handles SIGSEGV itself (Go, a JVM): a handler on top would turn its next recoverable fault into a crash."""
+    """The host handles SIGSEGV itself (Go, a JVM): one on top would turn its next recoverable fault into a crash."""
     import faulthandler
 
     if faulthandler.is_enabled():

@@ -15,6 +15,11 @@ Frame = tuple[str, int, str]
 Described = tuple[str, str, str, tuple[Frame, ...], tuple[str, ...], Any]
 
 
+# As Python prints them between two exceptions.
+_CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
+_DURING = "\nDuring handling of the above exception, another exception occurred:\n\n"
+
+
 def _clip(text: str, limit: int) -> str:
     """Valid UTF-8 of at most `limit` bytes, its end saying what was cut."""
     data = text.encode("utf-8", "backslashreplace")
@@ -26,7 +31,8 @@ def _clip(text: str, limit: int) -> str:
 
 def _type_name(exc: BaseException) -> str:
     kind = type(exc)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    known = kind.__module__ in ("builtins", "__main__")
+    return kind.__qualname__ if known else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _message(exc: BaseException) -> str:
@@ -70,9 +76,9 @@ def _chain(exc: BaseException, limit: int) -> list[tuple[BaseException, str]]:
         seen.add(id(current))
         chain.append((current, link))
         if current.__cause__ is not None:
-            link, current = "\nThe above exception was the direct cause of the following exception:\n\n", current.__cause__
+            link, current = _CAUSED, current.__cause__
         elif current.__context__ is not None and not current.__suppress_context__:
-            link, current = "\nDuring handling of the above exception, another exception occurred:\n\n", current.__context__
+            link, current = _DURING, current.__context__
         else:
             break
     return chain
