@@ -171,7 +171,8 @@ $(SAN)/libkrait.a: $(SAN_OBJECTS)
 # Without root, set-up unpacks cmocka into .venv.
 CMOCKA := $(wildcard $(VENV)/cmocka/usr)
 CMOCKA_LIB := $(firstword $(dir $(wildcard $(CMOCKA)/lib/*/libcmocka.so)))
-TEST_CC = $(CC) $(BASE_CPPFLAGS) -Itests $(if $(CMOCKA),-isystem $(CMOCKA)/include) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS)
+# Python sources in tests are long string literals.
+TEST_CC = $(CC) $(BASE_CPPFLAGS) -Itests $(if $(CMOCKA),-isystem $(CMOCKA)/include) $(CPPFLAGS) $(BASE_CFLAGS) -Wno-overlength-strings $(CFLAGS)
 LIBCMOCKA = $(if $(CMOCKA_LIB),-L$(CMOCKA_LIB) -Wl$(comma)-rpath$(comma)$(CMOCKA_LIB)) -lcmocka
 comma := ,
 $(BUILD)/unit/%: tests/unit/%.c $(SAN)/libkrait.a tests/support.h

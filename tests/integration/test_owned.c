@@ -69,9 +69,12 @@ static krait_value given(gift *mine) {
 
 /* Waits for the release, then looks whether there is another. */
 static void assert_released_once(gift *mine, const char *when) {
-    for (int ms = 0; ms < PATIENCE_MS && !atomic_load(&mine->released); ms++) wait_ms(1);
+    for (int ms = 0; ms < PATIENCE_MS && !atomic_load(&mine->released); ms++) {
+        if (ms % 100 == 50) krait_gc(NULL); /* a cycle may hold it */
+        wait_ms(1);
+    }
     krait_gc(NULL);
-    wait_ms(20);
+    wait_ms(10);
     if (atomic_load(&mine->released) != 1) fail_msg("released %d times: %s", atomic_load(&mine->released), when);
 }
 
