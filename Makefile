@@ -144,7 +144,7 @@ $(BUILD)/examples/go_normalize: $(wildcard examples/go/*) $(BUILD)/libkrait.so
 	$(call say,GO $@)
 	$(Q)go="$(GO)"; if [ "$$go" ]; then cd examples/go && CC='$(CC)' CGO_ENABLED=1 GOFLAGS=-mod=mod GOTOOLCHAIN=local \
 	    GOCACHE="$${GOCACHE:-$(abspath $(BUILD))/go-cache}" CGO_CFLAGS='-I$(CURDIR)/include' \
-	    CGO_LDFLAGS='-L$(abspath $(BUILD)) -lkrait -Wl,-rpath,$(abspath $(BUILD))' "$$go" build -o '$(abspath $@)' .; \
+	    CGO_LDFLAGS='-L$(abspath $(BUILD)) -lkrait -Wl,-rpath,$(abspath $(BUILD))' "$$go" build -buildvcs=false -o '$(abspath $@)' .; \
 	else echo '  no Go on this machine: its example is left out'; fi
 
 examples: $(EXAMPLES) $(BUILD)/examples/go_normalize
