@@ -26,8 +26,11 @@ typedef struct invocation {
     krait__loan     *loans;   /* n */
     size_t           loan_count;
     krait__thread   *thread;
-    bool             keep_strides;
+    const krait_call_options *options; /* checked, or NULL */
 } invocation;
+
+/* Kept out of the way of the usual call, which is 33 ns long. */
+#define COLD __attribute__((noinline, cold))
 
 /* ---- arguments ------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -62,19 +65,26 @@ static krait_status convert_one(invocation *call, size_t i, krait_error **err) {
     return status;
 }
 
-static krait_status convert_all(invocation *call, krait_error **err) {
-    krait_status status = KRAIT_OK;
-    while (call->made < call->n && !status) {
-        status = convert_one(call, call->made, err);
-        if (!status) call->made++;
-    }
-    if (status)
+/* The rest of the arguments, from call->made on. Stops at the first that fails; those after it are consumed all the same. */
+static COLD krait_status convert_rest(invocation *call, krait_error **err) {
+    for (; call->made < call->n; call->made++) {
+        krait_status status = convert_one(call, call->made, err);
+        if (!status) continue;
         for (size_t i = call->made + 1; i < call->n; i++) release_owned(&call->args[i]);
-    return status;
+        return status;
+    }
+    return KRAIT_OK;
 }
 
-static void drop_arguments(invocation *call) {
-    for (size_t i = 0; i < call->made; i++) py.Py_DecRef(call->objects[1 + i]);
+/* Numbers at once, anything else one by one. */
+static inline krait_status convert_all(invocation *call, krait_error **err) {
+    for (; call->made < call->n; call->made++) {
+        const krait_arg *arg = &call->args[call->made];
+        if (!krait__is_simple(arg)) return convert_rest(call, err);
+        call->objects[1 + call->made] = krait__simple(&arg->value);
+        if (!call->objects[1 + call->made]) return convert_rest(call, err);
+    }
+    return KRAIT_OK;
 }
 
 /* ---- loans at the end of a call ----------------------------------------------------------------------------------------------------------------- */
@@ -137,22 +147,24 @@ static krait_status settle_survivors(invocation *call, krait_status before, krai
         if (!loan->kept && status != KRAIT_E_ESCAPED) status = escaped(call, loan, result, before, err);
         krait__loan_survives(loan, call->func->name);
     }
-    if (status == KRAIT_E_ESCAPED) {
-        krait_value_clear(out);
-        KRAIT__COUNT(call->thread, escapes, 1);
-    }
+    if (status == KRAIT_E_ESCAPED) KRAIT__COUNT(call->thread, escapes, 1);
+    if (status != before) krait_value_clear(out);
     return status;
 }
 
 static krait_status settle_loans(invocation *call, krait_status status, krait_value *out, krait_error **err) {
-    bool any_alive = false;
+    krait_value dropped;
+    bool        any_alive = false;
     for (size_t i = 0; i < call->loan_count; i++) any_alive |= !call->loans[i].dead;
     if (!any_alive) return status;
+    krait__set_none(&dropped);
+    if (!out) out = &dropped;
+    if (!all_dead(call)) krait__drain(call->thread, SIZE_MAX); /* a result cleared by a nested call may be all that keeps it */
     if (!all_dead(call)) dead_after_collection(call);
     return settle_survivors(call, status, out, err);
 }
 
-/* ---- the call ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the call ----------------------------------------------------------------------------------------------------- */
 
 static size_t count_positional(const krait_arg *args, size_t n) {
     size_t count = 0;
@@ -160,37 +172,48 @@ static size_t count_positional(const krait_arg *args, size_t n) {
     return count;
 }
 
-static krait_status enter_python(invocation *call, PyObject *callable, PyObject *names, size_t positional, krait_value *out,
-                                 krait_error **err) {
-    PyObject     *result = py.PyObject_Vectorcall(callable, call->objects + 1, positional | KRAIT__ARGUMENTS_OFFSET, names);
-    krait__outlet outlet = { call->thread, call->loans, call->loan_count, call->keep_strides, false, 0 };
-    krait_status  status;
-    if (result) return out ? krait__from_python(&outlet, result, out, err) : krait__drop_result(&outlet, result, err);
-    status = krait__pyerr_take(KRAIT_E_PYTHON, err);
+static COLD krait_status raised(krait_error **err) {
+    krait_status status = krait__pyerr_take(KRAIT_E_PYTHON, err);
     krait__at(err, "call");
     return status;
 }
 
-static krait_status invoke(invocation *call, krait_value *out, krait_error **err) {
-    PyObject    *callable = krait__func_resolved(call->func), *names = NULL;
-    size_t       positional = count_positional(call->args, call->n);
-    krait_status status = callable ? KRAIT_OK : krait__func_resolve(call->func, call->thread, &callable, err);
-    krait_value  dropped;
-    if (!status && positional < call->n)
-        status = krait__func_keywords(call->func, call->thread, call->args + positional, call->n - positional, &names, err);
-    if (status) {
-        krait__at(err, "convert keywords");
-        return refuse_all(call->args, call->n, status);
-    }
-    krait__set_none(&dropped);
-    status = convert_all(call, err);
-    if (!status) status = enter_python(call, callable, names, positional, out, err);
-    drop_arguments(call);
-    if (names) py.Py_DecRef(names);
-    return call->loan_count ? settle_loans(call, status, out ? out : &dropped, err) : status;
+/* Anything but a float. */
+static krait_status convert_result(invocation *call, PyObject *result, krait_value *out, krait_error **err) {
+    krait__outlet outlet = { .thread = call->thread, .loans = call->loans, .loan_count = call->loan_count };
+    if (!result) return raised(err);
+    outlet.keep_strides = call->options && call->options->flags & KRAIT_KEEP_STRIDES;
+    return out ? krait__from_python(&outlet, result, out, err) : krait__drop_result(&outlet, result, err);
 }
 
-static krait_status invoke_many(invocation *call, krait_value *out, krait_error **err) {
+static COLD krait_status prepare(invocation *call, PyObject **callable, PyObject **names, size_t positional, krait_error **err) {
+    krait_status status = *callable ? KRAIT_OK : krait__func_resolve(call->func, call->thread, callable, err);
+    if (!status && positional < call->n)
+        status = krait__func_keywords(call->func, call->thread, call->args + positional, call->n - positional, names, err);
+    krait__at(err, "convert keywords");
+    return status ? refuse_all(call->args, call->n, status) : KRAIT_OK;
+}
+
+static inline krait_status invoke(invocation *call, krait_value *out, krait_error **err) {
+    PyObject    *callable = krait__func_resolved(call->func), *names = NULL, *result;
+    size_t       positional = count_positional(call->args, call->n);
+    krait_status status = KRAIT_OK;
+    if (!callable || positional < call->n) status = prepare(call, &callable, &names, positional, err);
+    if (status) return status;
+    status = convert_all(call, err);
+    if (!status) {
+        result = py.PyObject_Vectorcall(callable, call->objects + 1, positional | KRAIT__ARGUMENTS_OFFSET, names);
+        if (result && out && krait__type(result) == py.PyFloat_Type)
+            krait__float_out(result, out);
+        else
+            status = convert_result(call, result, out, err);
+    }
+    for (size_t i = 0; i < call->made; i++) py.Py_DecRef(call->objects[1 + i]);
+    if (names) py.Py_DecRef(names);
+    return call->loan_count ? settle_loans(call, status, out, err) : status;
+}
+
+static COLD krait_status invoke_many(invocation *call, krait_value *out, krait_error **err) {
     krait_status status;
     call->objects = krait__alloc(krait__size(call->n + 1, sizeof *call->objects, 0));
     call->loans = krait__alloc(krait__size(call->n + 1, sizeof *call->loans, 0));
@@ -203,41 +226,35 @@ static krait_status invoke_many(invocation *call, krait_value *out, krait_error 
     return status;
 }
 
-static krait_status invoke_few(invocation *call, krait_value *out, krait_error **err) {
-    PyObject   *objects[FEW + 1];
-    krait__loan loans[FEW + 1]; /* one more: where the last argument would note its loan */
-    call->objects = objects;
-    call->loans = loans;
-    return invoke(call, out, err);
+static COLD krait_status refuse_call(const krait_arg *args, size_t n, krait_status status, krait_error **err) {
+    krait__at(err, "call");
+    return refuse_all(args, n, status);
+}
+
+static COLD krait_status fail_argument(const krait_func *func, size_t n, krait_error **err) {
+    if (!func) return krait__fail(err, KRAIT_E_ARGUMENT, "func is NULL");
+    return krait__fail(err, KRAIT_E_ARGUMENT, "args is NULL, expected %zu of them", n);
 }
 
 krait_status krait_call(krait_func *func, const krait_arg *args, size_t n, const krait_call_options *options, krait_value *out,
                         krait_error **err) {
-    invocation   call;
+    PyObject    *objects[FEW + 1];
+    krait__loan  loans[FEW + 1]; /* one more: where the last argument would note its loan */
     krait__gil   gil;
     krait_status status = KRAIT_OK;
     uint32_t     nested;
     if (out) krait__set_none(out);
     if (krait__stuck(err)) return refuse_all(args, n, (*err)->status);
-    if (!func || (!args && n)) status = krait__fail(err, KRAIT_E_ARGUMENT, func ? "args is NULL, expected %zu of them" : "func is NULL", n);
+    if (!func || (!args && n)) status = fail_argument(func, n, err);
     if (!status && options) status = krait__check_call_options(options, err);
     if (!status) status = krait__gil_enter(&gil, err);
-    if (status) {
-        krait__at(err, "call");
-        return refuse_all(args, n, status);
-    }
-    krait__drain_in_passing(gil.thread);
-    call.func = func;
-    call.args = args;
-    call.n = n;
-    call.made = 0;
-    call.loan_count = 0;
-    call.thread = gil.thread;
-    call.keep_strides = options && options->flags & KRAIT_KEEP_STRIDES;
+    if (status) return refuse_call(args, n, status, err);
+    invocation call = { func, args, n, 0, objects, loans, 0, gil.thread, options };
     nested = atomic_load_explicit(&gil.thread->calls_in, memory_order_relaxed);
     atomic_store_explicit(&gil.thread->calls_in, nested + 1, memory_order_relaxed);
     KRAIT__COUNT(gil.thread, calls, 1);
-    status = n <= FEW ? invoke_few(&call, out, err) : invoke_many(&call, out, err);
+    krait__drain_in_passing(gil.thread); /* counted as running already: it may let the GIL go, and the door may shut meanwhile */
+    status = n <= FEW ? invoke(&call, out, err) : invoke_many(&call, out, err);
     if (status) KRAIT__COUNT(gil.thread, failures, 1);
     atomic_store_explicit(&gil.thread->calls_in, nested, memory_order_relaxed);
     krait__gil_leave(&gil);

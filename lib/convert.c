@@ -93,6 +93,16 @@ static krait_status item_in(krait__thread *thread, const krait_value *item, PyOb
     return value_in(thread, &arg, &unused, &consumed, out, err, depth);
 }
 
+/* What a list or map made by hand may lack. */
+static krait_status check_items(const krait_value *value, krait_error **err) {
+    bool map = value->kind == KRAIT_KIND_MAP;
+    if (value->as.list.count && !value->as.list.items) return krait__fail(err, KRAIT_E_ARGUMENT, "items of the %s are NULL", map ? "map" : "list");
+    if (map && value->as.list.count && !value->as.list.keys) return krait__fail(err, KRAIT_E_ARGUMENT, "keys of the map are NULL");
+    for (size_t i = 0; map && i < value->as.list.count; i++)
+        if (!value->as.list.keys[i]) return krait__fail(err, KRAIT_E_ARGUMENT, "key %zu of the map is NULL", i);
+    return KRAIT_OK;
+}
+
 static krait_status list_in(krait__thread *thread, const krait_value *value, PyObject **out, krait_error **err, int depth) {
     size_t       count = value->as.list.count;
     PyObject    *list = py.PyList_New((Py_ssize_t)count), *item;
@@ -143,17 +153,20 @@ static krait_status value_in(krait__thread *thread, const krait_arg *arg, krait_
         py.Py_IncRef(py._Py_NoneStruct);
         *out = py._Py_NoneStruct;
         return KRAIT_OK;
-    case KRAIT_KIND_BOOL: return made(py.PyBool_FromLong(value->as.b), KRAIT_E_PYTHON, out, err);
-    case KRAIT_KIND_I64: return made(py.PyLong_FromLongLong(value->as.i64), KRAIT_E_PYTHON, out, err);
-    case KRAIT_KIND_U64: return made(py.PyLong_FromUnsignedLongLong(value->as.u64), KRAIT_E_PYTHON, out, err);
-    case KRAIT_KIND_F64: return made(py.PyFloat_FromDouble(value->as.f64), KRAIT_E_PYTHON, out, err);
+    case KRAIT_KIND_BOOL:
+    case KRAIT_KIND_I64:
+    case KRAIT_KIND_U64:
+    case KRAIT_KIND_F64: py.PyErr_Clear(); return made(krait__simple(value), KRAIT_E_PYTHON, out, err);
     case KRAIT_KIND_COMPLEX:
         return made(py.PyComplex_FromDoubles(value->as.complex.re, value->as.complex.im), KRAIT_E_PYTHON, out, err);
     case KRAIT_KIND_TEXT: return text_in(value, out, err);
     case KRAIT_KIND_BYTES: return bytes_in(value, out, err);
     case KRAIT_KIND_ARRAY: return array_in(thread, arg, loan, consumed, out, err);
-    case KRAIT_KIND_LIST: return list_in(thread, value, out, err, depth);
-    case KRAIT_KIND_MAP: return map_in(thread, value, out, err, depth);
+    case KRAIT_KIND_LIST:
+    case KRAIT_KIND_MAP:
+        status = check_items(value, err);
+        if (status) return status;
+        return value->kind == KRAIT_KIND_LIST ? list_in(thread, value, out, err, depth) : map_in(thread, value, out, err, depth);
     default: return krait__fail(err, KRAIT_E_ARGUMENT, "a value of kind %d; expected one made by krait_f64, krait_text, ...", value->kind);
     }
 }
@@ -373,6 +386,43 @@ static krait_status refuse_array(PyObject *object, krait_error **err) {
     return KRAIT_OK;
 }
 
+static bool may_touch(const krait__outlet *outlet, const char *data, int64_t bytes) {
+    for (size_t i = 0; i < outlet->loan_count; i++) {
+        const krait__loan *loan = &outlet->loans[i];
+        if (!loan->dead && (bytes == 0 || (data < loan->hi && data + bytes > loan->lo))) return true;
+    }
+    return false;
+}
+
+/* Most results: an ndarray of a numeric dtype, C-contiguous and aligned, of up to three dimensions, apart from all loans. False: any other,
+ * and *out is as it was but for room that is written again. */
+static bool array_out_quick(krait__outlet *outlet, PyObject *object, krait_value *out) {
+    const krait__array_head *head = krait__head(object);
+    uint8_t                  code = krait__descr_code(head->descr);
+    krait__hold             *hold;
+    int64_t                  bytes = krait__code_size(code);
+    if (!code || head->ndim > 3 || (head->flags & (NPY_C | NPY_ALIGNED)) != (NPY_C | NPY_ALIGNED)) return false;
+    for (int i = 0; i < head->ndim; i++) {
+        out->as.array.dims[i] = head->shape[i];
+        out->as.array.dims[3 + i] = head->strides[i];
+        bytes *= head->shape[i];
+    }
+    if (may_touch(outlet, head->data, bytes)) return false;
+    hold = krait__hold_new(outlet->thread, object, (size_t)bytes);
+    if (!hold) return false;
+    out->kind = KRAIT_KIND_ARRAY;
+    out->flags = KRAIT_VALUE_PYTHON_;
+    out->release = krait__hold_release;
+    out->owner = hold;
+    out->as.array.data = head->data;
+    out->as.array.dtype = krait_dtype_make_(code, 0, krait__code_size(code), 0);
+    out->as.array.ndim = head->ndim;
+    out->as.array.flags = flags_of(head->flags);
+    out->as.array.shape = NULL;
+    out->as.array.strides = NULL;
+    return true;
+}
+
 static krait_status array_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
     const krait__array_head *head = krait__head(object);
     struct krait_struct     *fields = NULL;
@@ -412,7 +462,7 @@ static krait_status array_out(krait__outlet *outlet, PyObject *object, krait_val
 /* ---- out of Python: lists and maps ------------------------------------------------------------------------------------------------------------------ */
 
 static krait_status too_many(Py_ssize_t count, krait_error **err) {
-    return krait__fail(err, KRAIT_E_UNSUPPORTED, "a list or dict of %zd items; at most %d: return a numpy array", count, KRAIT__ITEMS_MAX);
+    return krait__fail(err, KRAIT_E_UNSUPPORTED, "lists and dicts of %zd items in all; at most %d: return a numpy array", count, KRAIT__ITEMS_MAX);
 }
 
 static krait_status from_python(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err);
@@ -454,7 +504,7 @@ static krait_status items_out(krait__outlet *outlet, PyObject *items, PyObject *
     krait__tree *tree;
     krait_status status = KRAIT_OK;
     bool         outer = outlet->detached;
-    if (count > KRAIT__ITEMS_MAX) return too_many(count, err);
+    if ((outlet->items += count) > KRAIT__ITEMS_MAX) return too_many(outlet->items, err);
     tree = krait__tree_new((size_t)count, false, 0);
     if (!tree) return krait__fail_nomem(err);
     outlet->detached = false;
@@ -523,7 +573,7 @@ static krait_status map_of_pairs(krait__outlet *outlet, PyObject *pairs, PyObjec
     krait__tree *tree;
     size_t       bytes = 0;
     bool         outer = outlet->detached;
-    krait_status status = count > KRAIT__ITEMS_MAX ? too_many(count, err) : key_bytes(pairs, count, &bytes, err);
+    krait_status status = (outlet->items += count) > KRAIT__ITEMS_MAX ? too_many(outlet->items, err) : key_bytes(pairs, count, &bytes, err);
     if (status) return status;
     tree = krait__tree_new((size_t)count, true, bytes);
     if (!tree) return krait__fail_nomem(err);
@@ -597,6 +647,7 @@ static int run_coroutine(krait__outlet *outlet, PyObject **object) {
     int       is_one = answer ? py.PyObject_IsTrue(answer) : 0;
     PyObject *result;
     if (answer) py.Py_DecRef(answer);
+    if (is_one <= 0) py.PyErr_Clear(); /* of what asking raised */
     if (is_one <= 0) return 0;
     result = krait__bridge_call("run_coroutine", *object, NULL);
     py.Py_DecRef(*object);
@@ -607,12 +658,7 @@ static int run_coroutine(krait__outlet *outlet, PyObject **object) {
 /* Subclasses, numpy's scalars, and what has to be asked for. */
 static krait_status rare_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
     if (krait__is_array(object)) return array_out(outlet, object, out, err);
-    if (krait__is(object, py.PyFloat_Type)) { /* numpy.float64 is one */
-        out->as.f64 = py.PyFloat_AsDouble(object);
-        out->kind = KRAIT_KIND_F64;
-        py.Py_DecRef(object);
-        return KRAIT_OK;
-    }
+    if (krait__is(object, py.PyFloat_Type)) return krait__float_out(object, out); /* numpy.float64 is one */
     if (krait__is(object, py.PyUnicode_Type)) return text_out(outlet, object, out, err);
     if (krait__is(object, py.PyLong_Type)) return int_out(object, out, err);
     if (krait__is(object, py.PyComplex_Type)) return complex_out(object, out, err);
@@ -636,13 +682,9 @@ static krait_status rare_out(krait__outlet *outlet, PyObject *object, krait_valu
 static krait_status from_python(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
     PyTypeObject *type = krait__type(object);
     krait__set_none(out);
-    if (type == py.PyFloat_Type) {
-        out->kind = KRAIT_KIND_F64;
-        out->as.f64 = py.PyFloat_AsDouble(object);
-        py.Py_DecRef(object);
-        return KRAIT_OK;
-    }
-    if (type == krait__np.array_type && krait__numpy_loaded()) return array_out(outlet, object, out, err);
+    if (type == py.PyFloat_Type) return krait__float_out(object, out);
+    if (type == krait__np.array_type && krait__numpy_loaded())
+        return array_out_quick(outlet, object, out) ? KRAIT_OK : array_out(outlet, object, out, err);
     if (object == py._Py_NoneStruct) {
         py.Py_DecRef(object);
         return KRAIT_OK;
@@ -662,7 +704,8 @@ static krait_status from_python(krait__outlet *outlet, PyObject *object, krait_v
 
 krait_status krait__from_python(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
     krait_status status = from_python(outlet, object, out, err);
-    if (status) krait__set_none(out);
+    if (!status) return KRAIT_OK;
+    krait__set_none(out);
     krait__at(err, "convert result");
     return status;
 }

@@ -11,6 +11,29 @@ enum {
     KRAIT__ITEMS_MAX = 1000000   /* items of one list or dict: beyond, it should have been an array */
 };
 
+/* Numbers without flags or owner, as most arguments are. */
+static inline bool krait__is_simple(const krait_arg *arg) {
+    return !(arg->flags | arg->value.flags) && arg->value.kind >= KRAIT_KIND_BOOL && arg->value.kind <= KRAIT_KIND_F64;
+}
+
+/* A new reference for the number; NULL with an exception set. */
+static inline PyObject *krait__simple(const krait_value *value) {
+    if (value->kind == KRAIT_KIND_F64) return py.PyFloat_FromDouble(value->as.f64);
+    switch (value->kind) {
+    case KRAIT_KIND_I64: return py.PyLong_FromLongLong(value->as.i64);
+    case KRAIT_KIND_U64: return py.PyLong_FromUnsignedLongLong(value->as.u64);
+    default: return py.PyBool_FromLong(value->as.b);
+    }
+}
+
+/* A float, taking over the reference. */
+static inline krait_status krait__float_out(PyObject *object, krait_value *out) {
+    out->kind = KRAIT_KIND_F64;
+    out->as.f64 = py.PyFloat_AsDouble(object);
+    py.Py_DecRef(object);
+    return KRAIT_OK;
+}
+
 /* A new reference for one argument. `loan` is where a borrowed array is noted (its owner NULL when nothing was lent). A value that krait_owned
  * gave is consumed, whatever happens: *consumed is set as soon as its release has been arranged for. */
 krait_status krait__to_python(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **object,
@@ -24,6 +47,7 @@ typedef struct krait__outlet {
     bool               keep_strides;
     bool               detached; /* something below was copied for that reason: the object itself must not be kept */
     int                depth;
+    Py_ssize_t         items; /* of all lists and dicts so far */
 } krait__outlet;
 
 /* Fills *out from object, taking over the reference. KRAIT_E_UNSUPPORTED names the type and what would do. */

@@ -10,7 +10,7 @@
 /* ---- making and freeing ------------------------------------------------------------------------------------------------------------------ */
 
 /* Dotted, no part empty, no blanks: anything else is Python's to judge. */
-static bool is_dotted(const char *text, size_t size) {
+bool krait__is_dotted(const char *text, size_t size) {
     if (!size || text[0] == '.' || text[size - 1] == '.') return false;
     for (size_t i = 0; i < size; i++)
         if (isspace((unsigned char)text[i]) || text[i] == ':' || (text[i] == '.' && text[i + 1] == '.')) return false;
@@ -21,7 +21,7 @@ krait_func *krait_func_new(const char *name, krait_error **err) {
     const char *colon = name ? strchr(name, ':') : NULL;
     krait_func *func;
     if (krait__stuck(err)) return NULL;
-    if (!name || !colon || !is_dotted(name, (size_t)(colon - name)) || !is_dotted(colon + 1, strlen(colon + 1))) {
+    if (!name || !colon || !krait__is_dotted(name, (size_t)(colon - name)) || !krait__is_dotted(colon + 1, strlen(colon + 1))) {
         krait__fail(err, KRAIT_E_ARGUMENT, "function name is %s%s%s, expected \"package.module:function\"", name ? "\"" : "",
                     name ? name : "NULL", name ? "\"" : "");
         krait__at(err, "func_new");

@@ -25,6 +25,9 @@ struct krait_func {
     _Atomic(krait__keywords *) keywords[KRAIT__KEYWORDS_MAX]; /* filled from the front */
 };
 
+/* Is it a dotted name, "package.module"? */
+bool krait__is_dotted(const char *text, size_t size);
+
 /* The callable, borrowed; imports the module if need be. Attached. */
 krait_status krait__func_resolve(krait_func *func, krait__thread *thread, PyObject **callable, krait_error **err);
 

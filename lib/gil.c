@@ -13,6 +13,7 @@ enum {
 };
 
 _Atomic int krait__life;
+bool        krait__guest;
 __thread krait__thread *krait__self __attribute__((tls_model("initial-exec")));
 static __thread bool thread_is_ending __attribute__((tls_model("initial-exec")));
 krait_status (*krait__gil_wait_loaded)(krait_error **err);
@@ -51,6 +52,8 @@ static void thread_ends(void *user) {
     krait__janitor_poke();
 }
 
+static _Atomic uint32_t phases;
+
 static krait__thread *record_new(krait_error **err) {
     krait__thread *thread = krait__zalloc(sizeof *thread);
     if (!thread || pthread_setspecific(threads.key, thread)) {
@@ -58,6 +61,7 @@ static krait__thread *record_new(krait_error **err) {
         krait__fail_nomem(err);
         return NULL;
     }
+    thread->phase = atomic_fetch_add_explicit(&phases, 1, memory_order_relaxed);
     thread->id = (unsigned long)(uintptr_t)pthread_self();
     pthread_mutex_lock(&threads.lock);
     thread->next_alive = threads.alive;
@@ -102,7 +106,9 @@ krait_status krait__refuse(int door, krait_error **err) {
     }
 }
 
+/* The lock may have been held by a thread that is not there any more. */
 static void in_forked_child(void) {
+    pthread_mutex_init(&threads.lock, NULL);
     if (atomic_load(&krait__life) != KRAIT__NOT_READY) atomic_store(&krait__life, KRAIT__FORKED);
 }
 
@@ -130,13 +136,15 @@ static krait_status state_for(krait__thread *thread, PyThreadState **state, krai
     status = check_stack(err);
     if (status) return status;
     *state = thread->state = py.PyThreadState_New(py.PyInterpreterState_Main());
-    return *state ? KRAIT_OK : krait__fail_nomem(err);
+    if (!*state) return krait__fail_nomem(err);
+    atomic_store_explicit(&thread->has_state, true, memory_order_relaxed);
+    return KRAIT_OK;
 }
 
 static void attach(krait__thread *thread, PyThreadState *state) {
     uint64_t n = atomic_load_explicit(&thread->count.gil_enters, memory_order_relaxed);
     KRAIT__COUNT(thread, gil_enters, 1);
-    if (n % SAMPLE) {
+    if ((n + thread->phase) % SAMPLE) {
         py.PyEval_RestoreThread(state);
     } else {
         int64_t start = krait__os_now();
@@ -145,21 +153,30 @@ static void attach(krait__thread *thread, PyThreadState *state) {
     }
 }
 
+static krait_status attach_by(krait__gil *gil, PyThreadState *state, int door, krait_error **err) {
+    krait_status status = KRAIT_OK;
+    attach(gil->thread, state);
+    gil->leave = state;
+    if (!(door & 1 << atomic_load_explicit(&krait__life, memory_order_relaxed))) status = krait__refuse(door, err);
+    if (status) krait__gil_leave(gil);
+    return status;
+}
+
 krait_status krait__gil_enter_by(krait__gil *gil, int door, krait_error **err) {
     PyThreadState *state;
     krait_status   status = krait__refuse(door, err);
     gil->leave = NULL;
     if (status) return status;
+    if (krait__guest && !py.Py_IsInitialized()) return krait__fail(err, KRAIT_E_CLOSED, "the program has finalised its Python");
     status = record_get(&gil->thread, err);
     if (status || is_attached(gil->thread)) return status;
     status = state_for(gil->thread, &state, err);
     if (status) return status;
-    attach(gil->thread, state);
-    gil->leave = state;
-    /* The door may have shut while this thread waited. */
-    status = krait__refuse(door, err);
-    if (status) krait__gil_leave(gil);
-    return status;
+    return attach_by(gil, state, door, err);
+}
+
+krait_status krait__gil_attach(krait__gil *gil, krait_error **err) {
+    return attach_by(gil, gil->thread->state, KRAIT__DOOR_CALL, err);
 }
 
 krait_status krait__gil_enter_slow(krait__gil *gil, krait_error **err) {
@@ -210,7 +227,9 @@ krait_status krait_acquire(krait_error **err) {
     thread = gil.thread;
     if (gil.leave && thread->attaches == KRAIT__ATTACHES_MAX) {
         krait__gil_leave(&gil);
-        return krait__fail(err, KRAIT_E_RANGE, "the GIL was acquired, let go and acquired again %d times within each other", KRAIT__ATTACHES_MAX);
+        krait__fail(err, KRAIT_E_RANGE, "the GIL was acquired, let go and acquired again %d times within each other", KRAIT__ATTACHES_MAX);
+        krait__at(err, "acquire");
+        return KRAIT_E_RANGE;
     }
     thread->holds++;
     if (gil.leave) thread->attached_at[thread->attaches++] = thread->holds;
@@ -221,9 +240,9 @@ void krait_release(void) {
     krait__thread *thread = krait__self;
     bool           detach;
     if (!thread || !thread->holds || atomic_load(&krait__life) == KRAIT__FORKED) return;
+    if (thread->holds == 1) krait__drain(thread, SIZE_MAX); /* while it counts: a destructor may acquire and release */
     detach = thread->attaches && thread->attached_at[thread->attaches - 1] == thread->holds;
     thread->holds--;
-    if (!thread->holds) krait__drain(thread, SIZE_MAX);
     if (!detach) return;
     thread->attaches--;
     py.PyEval_SaveThread();
@@ -292,14 +311,13 @@ static krait__node *last_of(krait__node *node) {
     return node;
 }
 
-static void drain_own(krait__thread *thread, size_t *left) {
-    uint64_t     bytes = 0;
-    krait__node *chain = thread->cleared, *rest;
-    thread->cleared = NULL;
-    rest = drain_chain(thread, chain, left, &bytes);
-    if (!rest) return;
-    if (thread->cleared) last_of(thread->cleared)->next = rest; /* a destructor cleared something meanwhile */
-    else thread->cleared = rest;
+/* All of it: nobody else can, so what is left would only grow. A destructor may clear something meanwhile. */
+void krait__drain_own(krait__thread *thread) {
+    while (thread->cleared) {
+        krait__node *node = thread->cleared;
+        thread->cleared = node->next;
+        free_hold(thread, (krait__hold *)node);
+    }
 }
 
 static void drain_shared(krait__thread *thread, size_t *left) {
@@ -313,8 +331,10 @@ static void drain_shared(krait__thread *thread, size_t *left) {
     atomic_fetch_sub_explicit(&krait__lists.pending, before - *left, memory_order_relaxed);
     atomic_fetch_sub_explicit(&krait__lists.pending_bytes, bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&krait__lists.drained, before - *left, memory_order_relaxed);
-    if (chain && !atomic_compare_exchange_strong(&krait__lists.backlog, &empty, chain))
+    if (!chain) return;
+    if (!atomic_compare_exchange_strong(&krait__lists.backlog, &empty, chain))
         krait__stack_push_chain(&krait__lists.holds, chain, last_of(chain));
+    krait__janitor_poke(); /* it may have looked while the chain was in our hands, and gone to sleep */
 }
 
 static bool anything_shared(void) {
@@ -325,7 +345,7 @@ void krait__drain(krait__thread *thread, size_t limit) {
     if (atomic_load_explicit(&krait__lists.pending, memory_order_relaxed) >= KRAIT__PENDING_MAX ||
         atomic_load_explicit(&krait__lists.pending_bytes, memory_order_relaxed) >= KRAIT__PENDING_BYTES_MAX)
         limit = SIZE_MAX;
-    if (thread->cleared) drain_own(thread, &limit);
+    krait__drain_own(thread);
     while (limit && anything_shared()) drain_shared(thread, &limit);
 }
 
@@ -337,8 +357,7 @@ static void reap(void) {
     krait__node *ended = krait__stack_take(&krait__lists.threads);
     for (krait__node *node = ended; node; node = node->next) {
         krait__thread *thread = (krait__thread *)node;
-        size_t         all = SIZE_MAX;
-        if (thread->cleared) drain_own(thread, &all);
+        krait__drain_own(thread);
         if (thread->state) py.PyThreadState_Clear(thread->state);
     }
     while (ended) {
@@ -358,7 +377,7 @@ static void drain_and_reap(void *user) {
 }
 
 static void janitor_work(void) {
-    if (atomic_load(&krait__life) != KRAIT__FORKED) krait__gil_borrow(drain_and_reap, NULL);
+    if (atomic_load(&krait__life) != KRAIT__FORKED && (!krait__guest || py.Py_IsInitialized())) krait__gil_borrow(drain_and_reap, NULL);
 }
 
 krait_status krait__gil_start(krait_error **err) {
@@ -381,7 +400,7 @@ void krait__gil_counters(krait__counters *sum) {
 #define ADD(name) sum->name += atomic_load_explicit(&thread->count.name, memory_order_relaxed);
         KRAIT__COUNTER_MAP(ADD)
 #undef ADD
-        if (thread->state) sum->states++;
+        sum->states += atomic_load_explicit(&thread->has_state, memory_order_relaxed);
     }
     pthread_mutex_unlock(&threads.lock);
 }

@@ -17,6 +17,9 @@
 enum { KRAIT__NOT_READY = 0, KRAIT__STARTING = 1, KRAIT__LOADING = 2, KRAIT__OPEN = 3, KRAIT__SHUT = 4, KRAIT__FORKED = 5 };
 extern _Atomic int krait__life;
 
+/* Python was started by the host, which may finalise it. */
+extern bool krait__guest;
+
 /* Keeps one Python object alive for a result; freed through the janitor's list. */
 typedef struct krait__hold {
     krait__node node;
@@ -35,6 +38,7 @@ enum { KRAIT__ATTACHES_MAX = 16 };
 typedef struct krait__thread {
     krait__node           node;   /* on the janitor's list, once the thread has ended */
     PyThreadState        *state;  /* kept; NULL until first needed */
+    _Atomic bool          has_state; /* the same, for other threads to look at */
     uint32_t              holds;  /* krait_acquire minus krait_release */
     uint32_t              attaches; /* of these, that had to attach: which ones stands in attached_at */
     uint32_t              attached_at[KRAIT__ATTACHES_MAX];
@@ -42,6 +46,7 @@ typedef struct krait__thread {
     krait__node          *spare;  /* unused krait__hold */
     uint32_t              spares;
     krait__node          *cleared; /* holds cleared while this thread held the GIL */
+    uint32_t              phase;  /* of the sampled enters: else the first of each short-lived thread would count for 64 */
     unsigned long         id;     /* as PyThreadState_SetAsyncExc wants it */
     struct krait__thread *prev, *next_alive; /* the registry, under its lock */
 #define KRAIT__COUNTER_FIELD(name) _Atomic uint64_t name;
@@ -67,15 +72,18 @@ extern __thread krait__thread *krait__self __attribute__((tls_model("initial-exe
 /* Attaches; on success the thread may use Python until krait__gil_leave. Refused when the door is not open. */
 krait_status krait__gil_enter_slow(krait__gil *gil, krait_error **err);
 
+/* Attaches the thread's own state; the door may have shut while it waited. */
+krait_status krait__gil_attach(krait__gil *gil, krait_error **err);
+
 static inline krait_status krait__gil_enter(krait__gil *gil, krait_error **err) {
     krait__thread *thread = krait__self;
     if (thread && thread->state && atomic_load_explicit(&krait__life, memory_order_relaxed) == KRAIT__OPEN) {
-        /* Compared with the own state, this is right on 3.11 too, where `current` is global. */
-        if (py.current() == thread->state) {
-            gil->thread = thread;
-            gil->leave = NULL;
-            return KRAIT_OK;
-        }
+        /* Compared with the own state, and with NULL, this is right on 3.11 too, where `current` is global. */
+        PyThreadState *current = py.current();
+        gil->thread = thread;
+        gil->leave = NULL;
+        if (current == thread->state) return KRAIT_OK;
+        if (!current && !krait__guest) return krait__gil_attach(gil, err);
     }
     return krait__gil_enter_slow(gil, err);
 }
@@ -111,8 +119,9 @@ bool krait__gil_borrow(void (*fn)(void *user), void *user);
 krait__hold *krait__hold_new(krait__thread *thread, PyObject *object, size_t bytes);
 /* The release function of every value that owns a Python object: owner is a krait__hold. */
 void krait__hold_release(void *owner);
-/* Frees what was cleared, at most `limit` objects; attached. */
+/* Frees what was cleared: all that this thread cleared while it held the GIL, and at most `limit` objects of the shared list; attached. */
 void krait__drain(krait__thread *thread, size_t limit);
+void krait__drain_own(krait__thread *thread);
 
 enum {
     KRAIT__DRAIN_SOME = 64,                          /* objects a call frees in passing */
@@ -121,7 +130,10 @@ enum {
 };
 
 static inline void krait__drain_in_passing(krait__thread *thread) {
-    if (thread->cleared || krait__stack_any(&krait__lists.holds)) krait__drain(thread, KRAIT__DRAIN_SOME);
+    if (krait__stack_any(&krait__lists.holds))
+        krait__drain(thread, KRAIT__DRAIN_SOME);
+    else if (thread->cleared)
+        krait__drain_own(thread);
 }
 
 /* Starts the janitor, the fork handler and the thread-exit key; idempotent. Called once Python runs. */

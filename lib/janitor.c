@@ -59,8 +59,9 @@ static void *run(void *user) {
         sleep_until_poked();
         job = atomic_load(&janitor.job);
         if (job) {
-            job(janitor.job_user);
-            atomic_store(&janitor.job, NULL);
+            void *job_user = janitor.job_user;
+            atomic_store(&janitor.job, NULL); /* the slot is free before the job tells anybody that it is done */
+            job(job_user);
         } else {
             let_callers_drain();
         }

@@ -9,6 +9,7 @@
 #include <krait/runtime.h>
 
 #include "bridge.h"
+#include "func.h"
 #include "log.h"
 #include "mem.h"
 #include "ndarray.h"
@@ -65,16 +66,8 @@ static krait_status set_up_preload(krait_error **err) {
     return KRAIT_OK;
 }
 
-static void import_one(void *user) {
-    const char  *name = user;
-    krait_error *error = NULL;
-    PyObject    *module = py.PyImport_ImportModule(name);
-    if (module) {
-        py.Py_DecRef(module);
-    } else {
-        krait__pyerr_take(KRAIT_E_IMPORT, &error);
-        krait__at(&error, "preload %s", name);
-    }
+static void keep_error(krait_error *error, const char *name) {
+    krait__at(&error, "preload %s", name);
     pthread_mutex_lock(&preload.lock);
     if (!preload.error) {
         preload.error = error;
@@ -82,6 +75,29 @@ static void import_one(void *user) {
     }
     pthread_mutex_unlock(&preload.lock);
     krait_error_clear(&error);
+}
+
+static void import_one(void *user) {
+    krait_error *error = NULL;
+    PyObject    *module = py.PyImport_ImportModule(user);
+    if (module) {
+        py.Py_DecRef(module);
+        return;
+    }
+    krait__pyerr_take(KRAIT_E_IMPORT, &error);
+    keep_error(error, user);
+}
+
+static void not_imported(const char *name) {
+    krait_error *error = NULL;
+    krait__fail_nomem(&error);
+    keep_error(error, name);
+}
+
+/* Under preload.lock. While an error waits for the first call, the life stays LOADING: that is what sends the call there. */
+static void open_fully(void) {
+    int loading = KRAIT__LOADING;
+    atomic_compare_exchange_strong(&krait__life, &loading, KRAIT__OPEN);
 }
 
 /* On the janitor's thread. A name added meanwhile is taken too. */
@@ -92,13 +108,12 @@ static void import_all(void *unused) {
     while (preload.next < preload.count && atomic_load(&krait__life) != KRAIT__SHUT) {
         char *name = preload.names[preload.next++];
         pthread_mutex_unlock(&preload.lock);
-        krait__gil_borrow(import_one, name);
+        if (!krait__gil_borrow(import_one, name)) not_imported(name);
         krait__free(name);
         pthread_mutex_lock(&preload.lock);
     }
     preload.busy = false;
-    int loading = KRAIT__LOADING;
-    atomic_compare_exchange_strong(&krait__life, &loading, KRAIT__OPEN);
+    if (!preload.error || preload.told) open_fully();
     pthread_cond_broadcast(&preload.changed);
     pthread_mutex_unlock(&preload.lock);
     is_preloading = false;
@@ -122,7 +137,11 @@ static krait_status start_preload(const char *const *names, krait_error **err) {
     if (!status && preload.next < preload.count && !preload.busy) {
         preload.busy = true;
         atomic_store(&krait__life, KRAIT__LOADING);
-        if (!krait__janitor_run(import_all, NULL)) status = krait__fail(err, KRAIT_E_SYSTEM, "the janitor is busy");
+        if (!krait__janitor_run(import_all, NULL)) {
+            preload.busy = false;
+            open_fully();
+            status = krait__fail(err, KRAIT_E_SYSTEM, "the janitor is busy");
+        }
     }
     pthread_mutex_unlock(&preload.lock);
     return status;
@@ -137,12 +156,15 @@ static krait_status wait_for_preload(int64_t timeout_ms, bool once, krait_error 
     if (is_preloading) return KRAIT_OK;
     state = krait__gil_pause();
     pthread_mutex_lock(&preload.lock);
-    while (preload.busy && rc != ETIMEDOUT)
+    while (preload.busy && rc != ETIMEDOUT && atomic_load(&krait__life) != KRAIT__SHUT)
         rc = timeout_ms < 0 ? pthread_cond_wait(&preload.changed, &preload.lock) : pthread_cond_timedwait(&preload.changed, &preload.lock, &until);
-    if (preload.busy) {
+    if (preload.busy && atomic_load(&krait__life) == KRAIT__SHUT) {
+        status = krait__refuse(KRAIT__DOOR_SETUP, err);
+    } else if (preload.busy) {
         status = krait__fail(err, KRAIT_E_TIMEOUT, "the preloaded modules are still being imported after %lld ms", (long long)timeout_ms);
     } else if (preload.error && !(once && preload.told)) {
         preload.told = true;
+        open_fully();
         status = krait__error_copy(preload.error, err);
     }
     pthread_mutex_unlock(&preload.lock);
@@ -189,12 +211,10 @@ static krait_status start(const krait_options *options, krait_error **err) {
     return status;
 }
 
-static krait_status open_door(const krait_options *options, krait_error **err) {
-    (void)options, (void)err;
+static krait_status set_up(const krait_options *options, krait_error **err) {
     krait__gil_wait_loaded = wait_loaded;
     krait__np.blas_threads = (int)options->blas_threads;
-    atomic_store(&krait__life, KRAIT__OPEN);
-    return KRAIT_OK;
+    return set_up_preload(err);
 }
 
 /* The last of the paths first, so that they end up in their order. */
@@ -204,7 +224,7 @@ static krait_status add_paths(const krait_options *options, krait_error **err) {
     krait_status status;
     while (options->paths && options->paths[count]) count++;
     if (!count) return KRAIT_OK;
-    status = krait__gil_enter_by(&gil, KRAIT__DOOR_SETUP, err);
+    status = krait__gil_enter_by(&gil, KRAIT__DOOR_ANY, err);
     if (status) return status;
     while (count-- && !status) status = krait__bridge_add_path(options->paths[count], 0, err);
     krait__gil_leave(&gil);
@@ -212,16 +232,19 @@ static krait_status add_paths(const krait_options *options, krait_error **err) {
 }
 
 static krait_status preload_modules(const krait_options *options, krait_error **err) {
-    krait_status status = set_up_preload(err);
-    return status ? status : start_preload(options->preload, err);
+    return start_preload(options->preload, err);
 }
 
 static krait_status compare(const krait_options *options, krait_error **err) {
+    int now = krait__np.blas_threads;
+    if (options->blas_threads && (int)options->blas_threads != now)
+        return krait__fail(err, KRAIT_E_CONFLICT, "krait_options.blas_threads is %u, but an earlier krait_init said %d",
+                           (unsigned)options->blas_threads, now);
     return krait__runtime_compare(options, err);
 }
 
 typedef krait_status (*step_fn)(const krait_options *options, krait_error **err);
-static const step_fn first_time[] = { use_allocator, use_log, start, open_door, add_paths, preload_modules };
+static const step_fn first_time[] = { use_allocator, use_log, start, set_up, add_paths, preload_modules };
 static const step_fn once_more[] = { compare, use_log, add_paths, preload_modules };
 
 static krait_status run_steps(const step_fn *steps, size_t count, const krait_options *options, krait_error **err) {
@@ -231,17 +254,24 @@ static krait_status run_steps(const step_fn *steps, size_t count, const krait_op
 }
 
 static krait_status init_locked(const krait_options *options, krait_error **err) {
-    int life = atomic_load(&krait__life);
+    krait_status status;
+    int          life = atomic_load(&krait__life);
     if (life == KRAIT__SHUT || life == KRAIT__FORKED) return krait__refuse(0, err);
     if (failed_for_good) return krait__error_copy(failed_for_good, err);
     if (life == KRAIT__OPEN || life == KRAIT__LOADING) return run_steps(once_more, sizeof once_more / sizeof *once_more, options, err);
-    return run_steps(first_time, sizeof first_time / sizeof *first_time, options, err);
+    status = run_steps(first_time, sizeof first_time / sizeof *first_time, options, err);
+    /* Python may be up although a later step failed; the steps can be taken again. With modules to preload the janitor opens. */
+    life = KRAIT__STARTING;
+    atomic_compare_exchange_strong(&krait__life, &life, KRAIT__OPEN);
+    return status;
 }
 
 /* To be asked before init_lock is taken: another thread may have held it when this process was forked. */
 static bool is_forked(void) {
     return atomic_load(&krait__life) == KRAIT__FORKED;
 }
+
+static pthread_once_t loaded_once = PTHREAD_ONCE_INIT;
 
 krait_status krait_init(const krait_options *options, krait_error **err) {
     krait_error   *own = NULL; /* the status that matters must be known even when the caller wants no error */
@@ -252,6 +282,7 @@ krait_status krait_init(const krait_options *options, krait_error **err) {
     status = krait__check_options(options, &copy, &own);
     if (!status && is_forked()) status = krait__refuse(0, &own);
     if (!status) {
+        pthread_once(&loaded_once, krait__runtime_peek); /* to know whether the GIL is held, before waiting for the lock */
         state = krait__gil_pause();
         pthread_mutex_lock(&init_lock);
         status = init_locked(&copy, &own);
@@ -287,11 +318,32 @@ static unsigned drain_calls(int64_t until) {
     return running;
 }
 
-static void cancel_calls(void) {
-    krait__gil gil;
-    if (krait__gil_enter_by(&gil, KRAIT__DOOR_ANY, NULL)) return;
+/* The GIL may be held for any time, so a thread of its own waits for it; the job stays valid when that comes too late. */
+typedef struct attached_job {
+    krait__event done;
+    void (*fn)(void *user);
+} attached_job;
+
+static void *run_attached(void *user) {
+    attached_job *job = user;
+    krait__gil_borrow(job->fn, NULL);
+    krait__event_post(&job->done);
+    return NULL;
+}
+
+static bool attached_within(attached_job *job, void (*fn)(void *user), int64_t timeout_ms) {
+    job->fn = fn;
+    return krait__event_init(&job->done) && krait__thread_start("krait-shutdown", run_attached, job) &&
+           krait__event_wait(&job->done, timeout_ms);
+}
+
+static void cancel_calls(void *unused) {
+    (void)unused;
     krait__gil_running(*py.PyExc_SystemExit);
-    krait__gil_leave(&gil);
+}
+
+static void nothing(void *unused) {
+    (void)unused;
 }
 
 static void run_atexit(void *user) {
@@ -303,14 +355,14 @@ static void run_atexit(void *user) {
         py.PyErr_Clear();
 }
 
-/* With the GIL held, so that every call either saw the door closed or is counted as running. */
-static krait_status shut_door(krait_error **err) {
-    krait__gil   gil;
-    krait_status status = krait__gil_enter_by(&gil, KRAIT__DOOR_SETUP, err);
-    if (status) return status;
+/* Once the GIL has changed hands, every call has either seen the door closed or is counted as running. False: it did not within the time. */
+static bool shut_door(int64_t timeout_ms) {
+    static attached_job job;
     atomic_store(&krait__life, KRAIT__SHUT);
-    krait__gil_leave(&gil);
-    return KRAIT_OK;
+    pthread_mutex_lock(&preload.lock);
+    if (preload.has_cond) pthread_cond_broadcast(&preload.changed);
+    pthread_mutex_unlock(&preload.lock);
+    return attached_within(&job, nothing, timeout_ms);
 }
 
 static krait_status shut_down(int64_t timeout_ms, krait_error **err) {
@@ -320,10 +372,13 @@ static krait_status shut_down(int64_t timeout_ms, krait_error **err) {
     unsigned     running;
     bool         ended;
     int64_t      rest;
-    krait_status status = shut_door(err);
+    krait_status status = krait__refuse(KRAIT__DOOR_SETUP, err);
     if (status) return status;
+    if (!shut_door(left_of(until)))
+        return krait__fail(err, KRAIT_E_TIMEOUT, "a thread still holds the GIL after %lld ms; the door is closed", (long long)timeout_ms);
     if (drain_calls(patience)) {
-        cancel_calls();
+        static attached_job job;
+        attached_within(&job, cancel_calls, left_of(until));
         drain_calls(until);
     }
     running = krait__gil_running(NULL);
@@ -413,8 +468,11 @@ krait_status krait_module_from_source(const char *name, const char *source, krai
     krait__gil   gil;
     krait_status status;
     if (krait__stuck(err)) return (*err)->status;
-    if (!name || !*name || !source) {
-        status = krait__fail(err, KRAIT_E_ARGUMENT, "%s is %s", source ? "name" : "source", source && name ? "empty" : "NULL");
+    if (!name || !krait__is_dotted(name, strlen(name))) {
+        status = krait__fail(err, KRAIT_E_ARGUMENT, "name is %s%s%s, expected \"module\" or \"package.module\"", name ? "\"" : "", name ? name : "NULL",
+                             name ? "\"" : "");
+    } else if (!source) {
+        status = krait__fail(err, KRAIT_E_ARGUMENT, "source is NULL");
     } else if (!(status = krait__gil_enter(&gil, err))) {
         status = run_source(name, source, err);
         krait__gil_leave(&gil);

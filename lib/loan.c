@@ -6,6 +6,7 @@
 
 #include <krait/runtime.h>
 
+#include "gil.h"
 #include "mem.h"
 
 /* ---- owner objects ------------------------------------------------------------------------------------------------------------------ */
@@ -21,12 +22,21 @@ static owner_payload *payload_of(PyObject *owner) {
     return (owner_payload *)(void *)((char *)owner + py.header);
 }
 
+static void loan_died(void *user);
+
 static void owner_dealloc(PyObject *owner) {
     owner_payload payload = *payload_of(owner);
     PyTypeObject *type = krait__type(owner);
     py.PyObject_Free(owner);
     py.Py_DecRef((PyObject *)type);
-    if (payload.done) payload.done(payload.user);
+    if (payload.done == loan_died) {
+        loan_died(payload.user);
+    } else if (payload.done) { /* a release function may call Python, and an exception may be on its way here */
+        PyObject *error[3];
+        py.PyErr_Fetch(&error[0], &error[1], &error[2]);
+        payload.done(payload.user);
+        py.PyErr_Restore(error[0], error[1], error[2]);
+    }
 }
 
 static PyTypeObject *make_owner_type(void) {
@@ -81,12 +91,21 @@ static struct {
     record         *first;
 } records = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* In a forked child the lock may have been held by a thread that is not there any more; there is only one left. */
+static void lock_records(void) {
+    if (atomic_load(&krait__life) != KRAIT__FORKED) pthread_mutex_lock(&records.lock);
+}
+
+static void unlock_records(void) {
+    if (atomic_load(&krait__life) != KRAIT__FORKED) pthread_mutex_unlock(&records.lock);
+}
+
 static void record_died(void *user) {
     record *gone = user;
-    pthread_mutex_lock(&records.lock);
+    lock_records();
     *gone->link = gone->next;
     if (gone->next) gone->next->link = gone->link;
-    pthread_mutex_unlock(&records.lock);
+    unlock_records();
     krait__free(gone->function);
     krait__free(gone);
 }
@@ -101,21 +120,33 @@ void krait__loan_survives(krait__loan *loan, const char *function) {
     survivor->bytes = (size_t)(loan->hi - loan->lo);
     survivor->function = krait__strdup(function);
     krait__argument_name(survivor->argument, sizeof survivor->argument, loan->index, loan->name);
-    pthread_mutex_lock(&records.lock);
+    lock_records();
     survivor->next = records.first;
     survivor->link = &records.first;
     if (records.first) records.first->link = &survivor->next;
     records.first = survivor;
-    pthread_mutex_unlock(&records.lock);
+    unlock_records();
 }
 
+/* fn may run Python code, which may end loans: so it gets copies, and no lock is held around it. */
 size_t krait_loans(void (*fn)(void *user, const krait_loan *loan), void *user) {
-    size_t count = 0;
-    pthread_mutex_lock(&records.lock);
-    for (const record *one = records.first; one; one = one->next, count++) {
-        krait_loan loan = { one->data, one->bytes, one->function ? one->function : "", one->argument, { 0, 0 } };
-        if (fn) fn(user, &loan);
+    struct shown {
+        record one;
+        char   function[256];
+    } *shown = NULL;
+    size_t count = 0, room = 0;
+    lock_records();
+    for (const record *one = records.first; one; one = one->next) count++;
+    if (fn && count) shown = krait__alloc(krait__size(count, sizeof *shown, 0));
+    for (const record *one = records.first; shown && one; one = one->next, room++) {
+        shown[room].one = *one;
+        snprintf(shown[room].function, sizeof shown->function, "%s", one->function ? one->function : "");
     }
-    pthread_mutex_unlock(&records.lock);
+    unlock_records();
+    for (size_t i = 0; i < room; i++) {
+        krait_loan loan = { shown[i].one.data, shown[i].one.bytes, shown[i].function, shown[i].one.argument, { 0, 0 } };
+        fn(user, &loan);
+    }
+    krait__free(shown);
     return count;
 }

@@ -36,16 +36,6 @@ static inline uint8_t krait__descr_code(PyObject *descr) {
     return 0;
 }
 
-/* Bytes of one element of a builtin dtype. */
-static inline uint32_t krait__code_size(uint8_t code) {
-    static const uint8_t sizes[] = { 0,
-#define SIZE(NAME, name, code, type, bytes, text) bytes,
-                                     KRAIT_DTYPE_MAP(SIZE)
-#undef SIZE
-    };
-    return sizes[code];
-}
-
 /* The head of PyArrayObject, and numpy's own flag bits; frozen since 1.7. */
 typedef struct krait__array_head {
     char     *data;

@@ -9,19 +9,19 @@ typedef struct field {
     const char *name;
     size_t      offset, size;
 } field;
+enum { LARGEST = 4096 }; /* bytes of an option struct of any release to come */
 #define FIELD(type, name) { #name, offsetof(type, name), sizeof((type *)0)->name }
 
 static bool is_set(const void *bytes, size_t size) {
     const unsigned char *byte = bytes;
-    for (size_t i = 0; i < size; i++)
-        if (byte[i]) return true;
-    return false;
+    return size && (*byte || memcmp(byte, byte + 1, size - 1) != 0);
 }
 
 /* Copies what the caller has of a struct of `size` bytes; `least` is that of its first release. */
 static krait_status take(const void *options, size_t given, void *copy, size_t size, size_t least, const char *type, krait_error **err) {
     if (given < least)
         return krait__fail(err, KRAIT_E_ARGUMENT, "%s.size is %zu, expected at least %zu: start with its initialiser", type, given, least);
+    if (given > LARGEST) return krait__fail(err, KRAIT_E_ARGUMENT, "%s.size is %zu: it was not initialised", type, given);
     if (given > size && is_set((const char *)options + size, given - size))
         return krait__fail(err, KRAIT_E_UNSUPPORTED, "%s: a field beyond its first %zu bytes is set; this libkrait is older than the header",
                            type, size);

@@ -85,13 +85,14 @@ static void start_here(start_job *job) {
     restore_signals(&signals, job->options);
 }
 
-static void run_pending(void) {
+/* Without traffic nobody can have left a pending call, and the GIL is left alone. */
+static bool any_traffic(void) {
     static uint64_t seen;
     krait__counters now;
     krait__gil_counters(&now);
-    if (now.gil_enters == seen) return;
+    if (now.gil_enters == seen) return false;
     seen = now.gil_enters;
-    if (py.Py_MakePendingCalls()) py.PyErr_Clear();
+    return true;
 }
 
 static void run_job(void) {
@@ -112,12 +113,10 @@ static void *main_run(void *user) {
     krait__event_post(&main_thread.done);
     while (is_up) {
         bool woken = krait__event_wait(&main_thread.wake, PARK_MS);
-        if (atomic_load(&krait__life) == KRAIT__FORKED) continue;
+        if (!woken && !any_traffic()) continue;
         krait__gil_resume(state);
-        if (woken && main_thread.job)
-            run_job();
-        else
-            run_pending();
+        if (woken && main_thread.job) run_job();
+        if (py.Py_MakePendingCalls()) py.PyErr_Clear();
         state = krait__gil_pause();
     }
     return NULL;
@@ -180,7 +179,9 @@ static void explain(krait_error **err) {
 }
 
 static krait_status start_own(const krait_options *options, bool *final, krait_error **err) {
-    start_job job = { .options = options, .err = err };
+    start_job    job = { .options = options, .err = err };
+    krait_status status = krait__start_check(options, err);
+    if (status) return status;
     if (!krait__event_init(&main_thread.wake) || !krait__event_init(&main_thread.done) ||
         !krait__thread_start("krait-main", main_run, &job))
         return krait__fail(err, KRAIT_E_SYSTEM, "krait's main thread could not be started");
@@ -214,6 +215,11 @@ static krait_status check_choice(int minor_loaded, krait_error **err) {
                        minor_loaded, krait__runtime.place.rule, krait__runtime.place.executable, krait__runtime.place.minor);
 }
 
+void krait__runtime_peek(void) {
+    void *handle;
+    if (is_loaded(&handle)) krait__pyapi_load(handle, NULL);
+}
+
 krait_status krait__runtime_start(const krait_options *options, bool *final, krait_error **err) {
     static const char anchor = 0;
     krait_status      status = KRAIT_OK;
@@ -226,8 +232,8 @@ krait_status krait__runtime_start(const krait_options *options, bool *final, kra
     loaded = is_loaded(&handle);
     if (loaded && (status = krait__pyapi_load(handle, err))) return status;
     if (loaded && py.Py_IsInitialized()) {
-        krait__runtime.attached = true;
-        status = refuse_for_running(options, err);
+        krait__runtime.attached = krait__guest = true;
+        status = krait__runtime_compare(options, err);
         return status ? status : attach_running(err);
     }
     krait__place_free(&krait__runtime.place);

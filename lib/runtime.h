@@ -23,6 +23,9 @@ extern krait__runtime_facts krait__runtime;
 /* Loads and starts Python, or attaches. *final is set when it cannot be tried again. No thread may be attached to Python here. */
 krait_status krait__runtime_start(const krait_options *options, bool *final, krait_error **err);
 
+/* Fills the function table when a Python is in the process already. */
+void krait__runtime_peek(void);
+
 /* Refuses options that the Python that runs cannot satisfy; attached. */
 krait_status krait__runtime_compare(const krait_options *options, krait_error **err);
 

@@ -90,6 +90,13 @@ static void leave_c_stdio(opaque_config *config) {
     krait__free(isolated);
 }
 
+krait_status krait__start_check(const krait_options *options, krait_error **err) {
+    words argv = { .count = 6 };
+    add_words(&argv, "-X", options->x_options);
+    add_words(&argv, "-W", options->warnings);
+    return argv.full ? too_many(err) : KRAIT_OK;
+}
+
 krait_status krait__start_python(const krait__place *place, const krait_options *options, krait_error **err) {
     opaque_config *config = krait__zalloc(sizeof *config);
     words          argv = { .count = 0 };

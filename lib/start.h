@@ -7,6 +7,8 @@
 #include "locate.h"
 #include "pyapi.h"
 
+/* What can be refused before anything is final. */
+krait_status krait__start_check(const krait_options *options, krait_error **err);
 krait_status krait__start_python(const krait__place *place, const krait_options *options, krait_error **err);
 
 #endif

@@ -370,9 +370,26 @@ static krait_status check_span(const krait_value *value, int64_t size, const cha
     return KRAIT_OK;
 }
 
+/* Most arguments: a vector or matrix of a numeric dtype in C order. Tells nothing about those it does not take. */
+static bool check_quick(const krait_value *value, const char **lo, const char **hi, int64_t *size) {
+    const krait_dtype dtype = value->as.array.dtype;
+    int64_t           columns = value->as.array.ndim == 2 ? value->as.array.dims[1] : 1, bytes;
+    if (dtype.code < KRAIT_BOOL || dtype.code > KRAIT_C128 || dtype.item_size != krait__code_size(dtype.code)) return false;
+    if (dtype.swapped | dtype.unit | dtype.reserved || dtype.of.count) return false;
+    if (value->as.array.ndim < 1 || value->as.array.ndim > 2 || value->as.array.shape || value->as.array.strides) return false;
+    if (!(value->as.array.flags & KRAIT_ARRAY_C_CONTIGUOUS) || !value->as.array.data) return false;
+    if (value->as.array.dims[0] <= 0 || columns <= 0 || __builtin_mul_overflow(value->as.array.dims[0], columns, size)) return false;
+    if (__builtin_mul_overflow(*size, (int64_t)dtype.item_size, &bytes)) return false;
+    if ((uintptr_t)value->as.array.data > UINTPTR_MAX - (uintptr_t)bytes) return false;
+    *lo = value->as.array.data;
+    *hi = *lo + bytes;
+    return true;
+}
+
 krait_status krait__array_check(const krait_value *value, const char **lo, const char **hi, int64_t *size,
                                 krait_error **err) {
     krait_status status;
+    if (value->kind == KRAIT_KIND_ARRAY && check_quick(value, lo, hi, size)) return KRAIT_OK;
     *lo = *hi = NULL;
     *size = 0;
     if (value->kind != KRAIT_KIND_ARRAY) return other_kind(value, "an array", err);
@@ -430,19 +447,28 @@ static uint32_t layout(const krait_array *array) {
 enum { KEPT_FLAGS = KRAIT_ARRAY_WRITABLE | KRAIT_ARRAY_COPIED | KRAIT_ARRAY_ALIAS }; /* what layout cannot know */
 
 /* The checked array of a value. */
-static krait_status view(const krait_value *value, krait_array *out, krait_error **err) {
-    const char  *lo, *hi;
-    int64_t      size;
-    krait_status status = krait__array_check(value, &lo, &hi, &size, err);
-    if (status) return status;
+static void view_unchecked(const krait_value *value, krait_array *out) {
     out->data = value->as.array.data;
     out->dtype = value->as.array.dtype;
     out->ndim = value->as.array.ndim;
+    out->flags = value->as.array.flags;
     out->shape = krait__array_shape(value);
     out->strides = krait__array_strides(value);
-    out->size = size;
-    out->flags = (value->as.array.flags & KEPT_FLAGS) | layout(out);
-    return KRAIT_OK;
+    out->reserved = 0;
+}
+
+static krait_status view(const krait_value *value, krait_array *out, krait_error **err) {
+    const char  *lo, *hi;
+    krait_status status = KRAIT_OK;
+    view_unchecked(value, out);
+    if (value->flags & KRAIT_VALUE_PYTHON_) { /* as numpy had it: nothing to check, and the flags are numpy's */
+        out->size = 1;
+        for (int32_t i = 0; i < out->ndim; i++) out->size *= out->shape[i];
+        return KRAIT_OK;
+    }
+    status = krait__array_check(value, &lo, &hi, &out->size, err);
+    if (!status) out->flags = (out->flags & KEPT_FLAGS) | layout(out);
+    return status;
 }
 
 /* ---- clear, trees ------------------------------------------------------------------------------------------------ */
@@ -879,7 +905,7 @@ krait_status krait_get_u64(const krait_value *value, uint64_t *out, krait_error 
     return status;
 }
 
-krait_status krait_get_f64(const krait_value *value, double *out, krait_error **err) {
+static __attribute__((noinline)) krait_status read_f64(const krait_value *value, double *out, krait_error **err) {
     struct number n;
     krait_status  status;
     if (out) *out = 0;
@@ -887,6 +913,12 @@ krait_status krait_get_f64(const krait_value *value, double *out, krait_error **
     if (!status) status = read_number(value, REAL, "a number", &n, err);
     if (!status && !fits_f64(&n, out)) status = does_not_fit(&n, "a double (whole numbers up to 2^53)", err);
     return status;
+}
+
+krait_status krait_get_f64(const krait_value *value, double *out, krait_error **err) {
+    if (!value || !out || value->kind != KRAIT_KIND_F64 || krait__stuck(err)) return read_f64(value, out, err);
+    *out = value->as.f64;
+    return KRAIT_OK;
 }
 
 krait_status krait_get_complex(const krait_value *value, double *re, double *im, krait_error **err) {
@@ -980,7 +1012,7 @@ static krait_status no_array(const krait_value *value, const char *who, int code
 
 static krait_status read_array(const krait_value *value, const char *who, int code, int ndim, krait_array *out,
                                krait_error **err) {
-    krait_array  array = { 0 };
+    krait_array  array;
     krait_status status;
     if (value->kind != KRAIT_KIND_ARRAY) return no_array(value, who, code, ndim, err);
     status = view(value, &array, err);

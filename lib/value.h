@@ -29,6 +29,17 @@ static inline void krait__set_none(krait_value *value) {
     value->owner = NULL;
 }
 
+/* Bytes of one element of a dtype of the list in krait/value.h. */
+static inline uint32_t krait__code_size(uint8_t code) {
+    static const uint8_t sizes[] = {
+        0,
+#define SIZE(NAME, name, code, type, bytes, text) bytes,
+        KRAIT_DTYPE_MAP(SIZE)
+#undef SIZE
+    };
+    return sizes[code];
+}
+
 /* What is wrong with an array value, checked in full: dtype and item size (KRAIT_E_ARGUMENT), dimensions, negative or
  * overflowing shapes and strides (KRAIT_E_SHAPE), NULL where there are elements (KRAIT_E_ARGUMENT). On success the
  * memory it spans, [*lo, *hi), both the data pointer when it is empty; and the number of its elements. */

@@ -1,14 +1,15 @@
-"""make bench: krait beside a hand-written C program (the limit) and other ways, on the same work; prints ratios, writes build/bench.json.
+"""make bench: krait beside a hand-written C program (the limit) and others, on the same work; writes build/bench.json.
 
-Programs that are up and warm take turns every few milliseconds, in a few sessions of fresh processes; a ratio is the median of the rounds'
-ratios, so that a noisy machine troubles both sides alike. Beside times, callgrind counts instructions: two counts of n and 2 n calls
-in one process, of which the difference is free of noise. All programs get the same MALLOC_TRIM_THRESHOLD_, PYTHONHASHSEED and Python.
+Programs that are up and warm take turns every few milliseconds, in a few sessions of fresh processes; a ratio is the
+median of the rounds' ratios, so that a noisy machine troubles both sides alike. Beside times, callgrind counts
+instructions: n and 2 n calls in one process, whose difference is free of noise. All programs get the same
+MALLOC_TRIM_THRESHOLD_, PYTHONHASHSEED and Python.
 
     [BUILD=build] [CC=cc] [CXX=c++] [KRAIT_PYTHON=python] python tests/bench/run.py [figure...]
 
-Needs BUILD/libkrait.so and a Python with numpy and a shared libpython. A target that is missed is marked; it is no failure. It fails when
-a program cannot be built or does not work, and when the whole takes longer than LIMIT_S. What is missing (pybind11, valgrind, memory)
-is skipped with a word.
+Needs BUILD/libkrait.so and a Python with numpy and a shared libpython (KRAIT_PYTHON, else the one that runs this). A
+target that is missed is marked; it is no failure. It fails when a program cannot be built or does not work, and when
+the whole takes longer than LIMIT_S. What is missing (pybind11, valgrind, memory) is skipped with a word.
 """
 
 import json
@@ -63,7 +64,8 @@ class Figure:
 
 def _plain(name: str, target: float, **peers: Source) -> Figure:
     also = {peer.replace("_", "-"): source for peer, source in peers.items()}
-    return Figure(name, target, ("krait", name), ("limit", name), {"pybind11": ("pybind11", name), **also}, counted=True)
+    others = {"pybind11": ("pybind11", name), **also}
+    return Figure(name, target, ("krait", name), ("limit", name), others, counted=True)
 
 
 FIGURES = [
@@ -111,7 +113,7 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-# ---- the Python, the programs --------------------------------------------------------------------------------------------------------------
+# ---- the Python, the programs ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,8 @@ def build(target: str, sources: list[str], command: list[str]) -> None:
     program, files = OUT / target, [HERE / name for name in sources]
     stamp = OUT / f"{target}.command"
     line = shlex.join(command)
-    newest = max(path.stat().st_mtime for path in [*files, HERE / "bench.h"])
+    headers = [HERE / "bench.h", *(ROOT / "include").rglob("*.h")]
+    newest = max(path.stat().st_mtime for path in [*files, *headers])
     if program.exists() and stamp.exists() and stamp.read_text() == line and program.stat().st_mtime > newest:
         return
     OUT.mkdir(parents=True, exist_ok=True)
@@ -198,7 +201,7 @@ def environment(python: str) -> dict[str, str]:
     return {**os.environ, "MALLOC_TRIM_THRESHOLD_": "268435456", "PYTHONHASHSEED": "0", "KRAIT_PYTHON": python}
 
 
-# ---- times ------------------------------------------------------------------------------------------------------------------------------------
+# ---- times -----------------------------------------------------------------------------------------------------------
 
 
 class Program:
@@ -283,7 +286,7 @@ def enough_memory() -> bool:
     return bool(free) and free[0] >= HUGE_KIB
 
 
-# ---- starting Python: whole processes ------------------------------------------------------------------------------------------------------------
+# ---- starting Python: whole processes --------------------------------------------------------------------------------
 
 
 def timed_process(command: list[str], env: dict[str, str]) -> float:
@@ -312,7 +315,7 @@ def measure_starts(python: Python, program: str) -> list[Entry]:
     return entries
 
 
-# ---- instructions ----------------------------------------------------------------------------------------------------------------------------------
+# ---- instructions ----------------------------------------------------------------------------------------------------
 
 
 def instructions(command: list[str], env: dict[str, str], figures: list[str]) -> dict[str, float]:
@@ -322,7 +325,8 @@ def instructions(command: list[str], env: dict[str, str], figures: list[str]) ->
         out = Path(folder, "out")
         tool = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
         part = ["--zero-before=bench_run", "--dump-after=bench_run"]
-        process = subprocess.Popen([*tool, *part, *command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env, text=True)
+        whole = [*tool, *part, *command]
+        process = subprocess.Popen(whole, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env, text=True)
         try:
             process.communicate("\n".join(orders) + "\n")
         finally:
@@ -352,11 +356,12 @@ def measure_instructions(figures: list[Figure], commands: dict[str, list[str]], 
     for figure in counted:
         peers = {who: counts[source] for who, source in figure.peers.items() if source in counts}
         ours, theirs = counts[figure.krait], counts[figure.limit]
-        entries.append(Entry(f"{figure.name}-instructions", "instructions", ours, theirs, peers, ours / theirs, figure.target))
+        name = f"{figure.name}-instructions"
+        entries.append(Entry(name, "instructions", ours, theirs, peers, ours / theirs, figure.target))
     return entries
 
 
-# ---- the whole ----------------------------------------------------------------------------------------------------------------------------------------
+# ---- the whole -------------------------------------------------------------------------------------------------------
 
 
 def table(entries: list[Entry]) -> None:

@@ -60,7 +60,7 @@ def settle() -> None:
     if sys.version_info < (3, 13):
         import threading  # noqa: F401  # takes the thread that first imports it for the main thread
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # otherwise a print is lost when the host returns from main
+        if hasattr(stream, "reconfigure"):  # otherwise a print is lost when the host returns from main
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 

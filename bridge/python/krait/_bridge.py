@@ -21,8 +21,8 @@ _DURING = "\nDuring handling of the above exception, another exception occurred:
 
 
 def _clip(text: str, limit: int) -> str:
-    """Valid UTF-8 of at most `limit` bytes, its end saying what was cut."""
-    data = text.encode("utf-8", "backslashreplace")
+    """Valid UTF-8 without NUL of at most `limit` bytes, its end saying what was cut."""
+    data = text.replace("\0", "\\x00").encode("utf-8", "backslashreplace")
     if len(data) <= limit:
         return data.decode()
     mark = f" ... [cut; {len(data)} bytes in all]"
@@ -55,7 +55,10 @@ def _frames(tb: TracebackType | None, limit: int) -> tuple[Frame, ...]:
 
 
 def _notes(exc: BaseException, limit: int) -> tuple[str, ...]:
-    notes = getattr(exc, "__notes__", ())
+    try:
+        notes = getattr(exc, "__notes__", ())
+    except Exception:
+        return ()
     if not isinstance(notes, list | tuple):
         return ()
     found = []
