@@ -59,6 +59,15 @@ static krait_status array_in(krait__thread *thread, const krait_arg *arg, krait_
     return *out ? KRAIT_OK : krait__pyerr_take(KRAIT_E_PYTHON, err);
 }
 
+/* Most arrays: lent, read-only, of a numeric dtype in C order. NULL without an exception: any other. */
+PyObject *krait__lend(const krait_value *value, krait__loan *loan) {
+    PyObject *owner;
+    int64_t   size;
+    if (!krait__numpy_loaded() || !krait__array_quick(value, &loan->lo, &loan->hi, &size)) return NULL;
+    owner = krait__loan_owner(loan);
+    return owner ? krait__array_over_plain(value, owner) : NULL;
+}
+
 /* ---- into Python: results passed on, lists, maps ---------------------------------------------------------------------------------------------- */
 
 /* The Python object that a result stands for; NULL when there is none (any more). */
@@ -386,9 +395,9 @@ static krait_status refuse_array(PyObject *object, krait_error **err) {
     return KRAIT_OK;
 }
 
-static bool may_touch(const krait__outlet *outlet, const char *data, int64_t bytes) {
-    for (size_t i = 0; i < outlet->loan_count; i++) {
-        const krait__loan *loan = &outlet->loans[i];
+static inline bool may_touch(const krait__loan *loans, size_t count, const char *data, int64_t bytes) {
+    for (size_t i = 0; i < count; i++) {
+        const krait__loan *loan = &loans[i];
         if (!loan->dead && (bytes == 0 || (data < loan->hi && data + bytes > loan->lo))) return true;
     }
     return false;
@@ -396,7 +405,7 @@ static bool may_touch(const krait__outlet *outlet, const char *data, int64_t byt
 
 /* Most results: an ndarray of a numeric dtype, C-contiguous and aligned, of up to three dimensions, apart from all loans. False: any other,
  * and *out is as it was but for room that is written again. */
-static bool array_out_quick(krait__outlet *outlet, PyObject *object, krait_value *out) {
+bool krait__array_out_quick(krait__thread *thread, const krait__loan *loans, size_t loan_count, PyObject *object, krait_value *out) {
     const krait__array_head *head = krait__head(object);
     uint8_t                  code = krait__descr_code(head->descr);
     krait__hold             *hold;
@@ -407,8 +416,8 @@ static bool array_out_quick(krait__outlet *outlet, PyObject *object, krait_value
         out->as.array.dims[3 + i] = head->strides[i];
         bytes *= head->shape[i];
     }
-    if (may_touch(outlet, head->data, bytes)) return false;
-    hold = krait__hold_new(outlet->thread, object, (size_t)bytes);
+    if (may_touch(loans, loan_count, head->data, bytes)) return false;
+    hold = krait__hold_new(thread, object, (size_t)bytes);
     if (!hold) return false;
     out->kind = KRAIT_KIND_ARRAY;
     out->flags = KRAIT_VALUE_PYTHON_;
@@ -684,7 +693,8 @@ static krait_status from_python(krait__outlet *outlet, PyObject *object, krait_v
     krait__set_none(out);
     if (type == py.PyFloat_Type) return krait__float_out(object, out);
     if (type == krait__np.array_type && krait__numpy_loaded())
-        return array_out_quick(outlet, object, out) ? KRAIT_OK : array_out(outlet, object, out, err);
+        return krait__array_out_quick(outlet->thread, outlet->loans, outlet->loan_count, object, out) ? KRAIT_OK
+                                                                                                      : array_out(outlet, object, out, err);
     if (object == py._Py_NoneStruct) {
         py.Py_DecRef(object);
         return KRAIT_OK;

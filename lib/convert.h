@@ -39,6 +39,10 @@ static inline krait_status krait__float_out(PyObject *object, krait_value *out) 
 krait_status krait__to_python(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **object,
                               krait_error **err);
 
+/* Most arguments that are arrays: lent, read-only, of a numeric dtype in C order. NULL, perhaps with an exception set: krait__to_python takes
+ * any other. */
+PyObject *krait__lend(const krait_value *value, krait__loan *loan);
+
 /* A result on its way out. */
 typedef struct krait__outlet {
     krait__thread     *thread;
@@ -52,6 +56,10 @@ typedef struct krait__outlet {
 
 /* Fills *out from object, taking over the reference. KRAIT_E_UNSUPPORTED names the type and what would do. */
 krait_status krait__from_python(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err);
+
+/* Most results that are arrays: exactly an ndarray of a numeric dtype, C-contiguous and aligned, of up to three dimensions, apart from all
+ * loans. Takes over the reference; false for any other, which krait__from_python takes. */
+bool krait__array_out_quick(krait__thread *thread, const krait__loan *loans, size_t loan_count, PyObject *object, krait_value *out);
 
 /* Drops a result that nobody wants, taking over the reference; a coroutine is run all the same. */
 krait_status krait__drop_result(krait__outlet *outlet, PyObject *object, krait_error **err);

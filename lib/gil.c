@@ -411,7 +411,7 @@ unsigned krait__gil_running(PyObject *raise) {
     unsigned      running = 0;
     pthread_mutex_lock(&threads.lock);
     for (krait__thread *thread = threads.alive; thread && running < MANY; thread = thread->next_alive)
-        if (thread != krait__self && atomic_load_explicit(&thread->calls_in, memory_order_relaxed)) ids[running++] = thread->id;
+        if (thread != krait__self && krait__gil_in_call(thread)) ids[running++] = thread->id;
     pthread_mutex_unlock(&threads.lock);
     for (unsigned i = 0; raise && i < running; i++) py.PyThreadState_SetAsyncExc(ids[i], raise);
     return running;

@@ -42,7 +42,7 @@ typedef struct krait__thread {
     uint32_t              holds;  /* krait_acquire minus krait_release */
     uint32_t              attaches; /* of these, that had to attach: which ones stands in attached_at */
     uint32_t              attached_at[KRAIT__ATTACHES_MAX];
-    _Atomic uint32_t      calls_in; /* calls that run on this thread, nested ones counted */
+    _Atomic uint64_t      calls_ended; /* of count.calls; the others run, one inside the other */
     krait__node          *spare;  /* unused krait__hold */
     uint32_t              spares;
     krait__node          *cleared; /* holds cleared while this thread held the GIL */
@@ -86,6 +86,18 @@ static inline krait_status krait__gil_enter(krait__gil *gil, krait_error **err) 
         if (!current && !krait__guest) return krait__gil_attach(gil, err);
     }
     return krait__gil_enter_slow(gil, err);
+}
+
+static inline bool krait__gil_in_call(krait__thread *thread) {
+    return atomic_load_explicit(&thread->count.calls, memory_order_relaxed) !=
+           atomic_load_explicit(&thread->calls_ended, memory_order_relaxed);
+}
+
+/* Attached by krait_acquire, no call running on it, nothing to free: a thread that may call at once. Between krait_acquire and krait_release
+ * only a call can let the GIL go, unless the host has a Python of its own. */
+static inline bool krait__gil_is_idle(krait__thread *thread) {
+    return thread->holds && !krait__gil_in_call(thread) && !krait__guest && !thread->cleared &&
+           atomic_load_explicit(&krait__life, memory_order_relaxed) == KRAIT__OPEN && !krait__stack_any(&krait__lists.holds);
 }
 
 void krait__gil_leave_slow(krait__gil *gil);

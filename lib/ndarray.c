@@ -351,6 +351,20 @@ static int what_c_can_read(PyObject *array) {
     return NPY_C | NPY_ALIGNED | NPY_ENSUREARRAY | (records ? 0 : NPY_NOTSWAPPED);
 }
 
+PyObject *krait__array_over_plain(const krait_value *value, PyObject *owner) {
+    PyObject *descr = krait__np.descr[value->as.array.dtype.code], *array;
+    py.Py_IncRef(descr);
+    array = np.new_from_descr(krait__np.array_type, descr, value->as.array.ndim, (const Py_ssize_t *)value->as.array.dims, NULL,
+                              value->as.array.data, 0, NULL);
+    if (!array) {
+        py.Py_DecRef(owner);
+        return NULL;
+    }
+    if (!np.set_base_object(array, owner)) return array;
+    py.Py_DecRef(array);
+    return NULL;
+}
+
 PyObject *krait__array_copy(PyObject *array) {
     return np.check_from_any(array, NULL, 0, 0, what_c_can_read(array) | NPY_ENSURECOPY, NULL);
 }

@@ -60,6 +60,9 @@ krait_status krait__descr_make(krait_dtype dtype, PyObject **descr, krait_error 
 /* New array over memory that passed krait__array_check; takes over the reference `owner`, which keeps the memory. */
 krait_status krait__array_over(const krait_value *value, bool writable, PyObject *owner, PyObject **array, krait_error **err);
 
+/* The same for what krait__array_quick takes, read-only; NULL with an exception set. */
+PyObject *krait__array_over_plain(const krait_value *value, PyObject *owner);
+
 /* New references: a C-contiguous copy in any case; one that is C-contiguous, aligned and native, a copy only where needed. */
 PyObject *krait__array_copy(PyObject *array);
 PyObject *krait__array_plain(PyObject *array);

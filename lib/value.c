@@ -370,26 +370,9 @@ static krait_status check_span(const krait_value *value, int64_t size, const cha
     return KRAIT_OK;
 }
 
-/* Most arguments: a vector or matrix of a numeric dtype in C order. Tells nothing about those it does not take. */
-static bool check_quick(const krait_value *value, const char **lo, const char **hi, int64_t *size) {
-    const krait_dtype dtype = value->as.array.dtype;
-    int64_t           columns = value->as.array.ndim == 2 ? value->as.array.dims[1] : 1, bytes;
-    if (dtype.code < KRAIT_BOOL || dtype.code > KRAIT_C128 || dtype.item_size != krait__code_size(dtype.code)) return false;
-    if (dtype.swapped | dtype.unit | dtype.reserved || dtype.of.count) return false;
-    if (value->as.array.ndim < 1 || value->as.array.ndim > 2 || value->as.array.shape || value->as.array.strides) return false;
-    if (!(value->as.array.flags & KRAIT_ARRAY_C_CONTIGUOUS) || !value->as.array.data) return false;
-    if (value->as.array.dims[0] <= 0 || columns <= 0 || __builtin_mul_overflow(value->as.array.dims[0], columns, size)) return false;
-    if (__builtin_mul_overflow(*size, (int64_t)dtype.item_size, &bytes)) return false;
-    if ((uintptr_t)value->as.array.data > UINTPTR_MAX - (uintptr_t)bytes) return false;
-    *lo = value->as.array.data;
-    *hi = *lo + bytes;
-    return true;
-}
-
 krait_status krait__array_check(const krait_value *value, const char **lo, const char **hi, int64_t *size,
                                 krait_error **err) {
     krait_status status;
-    if (value->kind == KRAIT_KIND_ARRAY && check_quick(value, lo, hi, size)) return KRAIT_OK;
     *lo = *hi = NULL;
     *size = 0;
     if (value->kind != KRAIT_KIND_ARRAY) return other_kind(value, "an array", err);
@@ -457,15 +440,21 @@ static void view_unchecked(const krait_value *value, krait_array *out) {
     out->reserved = 0;
 }
 
+/* As numpy had it: nothing to check, and the flags are numpy's. */
+static void view_result(const krait_value *value, krait_array *out) {
+    view_unchecked(value, out);
+    out->size = 1;
+    for (int32_t i = 0; i < out->ndim; i++) out->size *= out->shape[i];
+}
+
 static krait_status view(const krait_value *value, krait_array *out, krait_error **err) {
     const char  *lo, *hi;
     krait_status status = KRAIT_OK;
-    view_unchecked(value, out);
-    if (value->flags & KRAIT_VALUE_PYTHON_) { /* as numpy had it: nothing to check, and the flags are numpy's */
-        out->size = 1;
-        for (int32_t i = 0; i < out->ndim; i++) out->size *= out->shape[i];
+    if (value->flags & KRAIT_VALUE_PYTHON_) {
+        view_result(value, out);
         return KRAIT_OK;
     }
+    view_unchecked(value, out);
     status = krait__array_check(value, &lo, &hi, &out->size, err);
     if (!status) out->flags = (out->flags & KEPT_FLAGS) | layout(out);
     return status;
@@ -1023,12 +1012,21 @@ static krait_status read_array(const krait_value *value, const char *who, int co
     return KRAIT_OK;
 }
 
-krait_status krait_get_array(const krait_value *value, int code, int ndim, krait_array *out, krait_error **err) {
+static __attribute__((noinline)) krait_status get_array(const krait_value *value, int code, int ndim, krait_array *out, krait_error **err) {
     krait_status status;
     if (out) memset(out, 0, sizeof *out);
     status = begin(value, "value", out, "out", err);
     if (!status) status = check_asked(code, ndim, err);
     return status ? status : read_array(value, "value", code, ndim, out, err);
+}
+
+/* A result that is what was asked for needs no more than to be copied. */
+krait_status krait_get_array(const krait_value *value, int code, int ndim, krait_array *out, krait_error **err) {
+    if (!value || !out || krait__stuck(err) || value->kind != KRAIT_KIND_ARRAY || !(value->flags & KRAIT_VALUE_PYTHON_) ||
+        code != value->as.array.dtype.code || ndim != value->as.array.ndim)
+        return get_array(value, code, ndim, out, err);
+    view_result(value, out);
+    return KRAIT_OK;
 }
 
 static const krait_field *find_field(krait_dtype dtype, const char *name) {

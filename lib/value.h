@@ -5,6 +5,8 @@
 #ifndef KRAIT_LIB_VALUE_H
 #define KRAIT_LIB_VALUE_H
 
+#include <stdbool.h>
+
 #include <krait/value.h>
 
 /* How deep lists and maps may be nested: every walk over them recurses, on stacks that krait did not choose. */
@@ -45,6 +47,23 @@ static inline uint32_t krait__code_size(uint8_t code) {
  * memory it spans, [*lo, *hi), both the data pointer when it is empty; and the number of its elements. */
 krait_status krait__array_check(const krait_value *value, const char **lo, const char **hi, int64_t *size,
                                 krait_error **err);
+
+/* Most arguments: a vector or matrix of a numeric dtype in C order. Says nothing of those it does not take:
+ * krait__array_check does. */
+static inline bool krait__array_quick(const krait_value *value, const char **lo, const char **hi, int64_t *size) {
+    const krait_dtype dtype = value->as.array.dtype;
+    int64_t           columns = value->as.array.ndim == 2 ? value->as.array.dims[1] : 1, bytes;
+    if (dtype.code < KRAIT_BOOL || dtype.code > KRAIT_C128 || dtype.item_size != krait__code_size(dtype.code)) return false;
+    if (dtype.swapped | dtype.unit | dtype.reserved || dtype.of.count) return false;
+    if (value->as.array.ndim < 1 || value->as.array.ndim > 2 || value->as.array.shape || value->as.array.strides) return false;
+    if (!(value->as.array.flags & KRAIT_ARRAY_C_CONTIGUOUS) || !value->as.array.data) return false;
+    if (value->as.array.dims[0] <= 0 || columns <= 0 || __builtin_mul_overflow(value->as.array.dims[0], columns, size)) return false;
+    if (__builtin_mul_overflow(*size, (int64_t)dtype.item_size, &bytes)) return false;
+    if ((uintptr_t)value->as.array.data > UINTPTR_MAX - (uintptr_t)bytes) return false;
+    *lo = value->as.array.data;
+    *hi = *lo + bytes;
+    return true;
+}
 
 /* Shape of an array value that passed the check; strides are NULL for C order. */
 static inline const int64_t *krait__array_shape(const krait_value *value) {

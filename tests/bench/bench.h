@@ -1,8 +1,9 @@
 /* What the bench programs share: the Python code they call and the loop that takes orders. C11 and C++17.
  *
- * A program starts Python, then reads lines "figure n", does the work of that figure n times and answers with the nanoseconds it took. So the
- * runner can let programs that are up and warm take turns every few milliseconds, and callgrind can count two n in one process. All work
- * is done on a thread that Python did not make, so that all programs use malloc in the same way. A failure is told and ends the program. */
+ * A program starts Python, then reads lines "figure n", does the work of that figure n times and answers with the
+ * nanoseconds it took. So the runner can let programs that are up and warm take turns every few milliseconds, and
+ * callgrind can count two n in one process. All work is done on a thread that Python did not make, so that all
+ * programs use malloc in the same way. A failure is told and ends the program. */
 #ifndef KRAIT_BENCH_H
 #define KRAIT_BENCH_H
 

@@ -1,6 +1,8 @@
-/* The work of the bench, done through krait's public header only, as its README tells: one call, one reader, one clear, one check.
+/* The work of the bench, done through krait's public header only, as its README tells: one call, one reader, one
+ * clear, one check.
  *
- * `krait_bench` serves (bench.h); `krait_bench init` starts Python and exits. The Python is krait's own choice (KRAIT_PYTHON). */
+ * `krait_bench` serves (bench.h); `krait_bench init` starts Python and exits. The Python is krait's own choice
+ * (KRAIT_PYTHON). */
 #include "bench.h"
 
 #include <krait.h>
@@ -26,7 +28,7 @@ static int64_t report(krait_error *err) {
     return BENCH_FAILED;
 }
 
-/* ---- one float in, one out -------------------------------------------------------------------------------------------------------------- */
+/* ---- one float in, one out --------------------------------------------------------------------------------------- */
 
 static int64_t calls(int64_t n) {
     int64_t start = bench_now();
@@ -57,7 +59,7 @@ static int64_t call_held(int64_t n) {
     return held(calls, n);
 }
 
-/* ---- an array in, an array out ----------------------------------------------------------------------------------------------------------- */
+/* ---- an array in, an array out ----------------------------------------------------------------------------------- */
 
 static int64_t arrays_of(const double *data, size_t length, int64_t n) {
     int64_t start = bench_now();
@@ -100,7 +102,7 @@ static int64_t array_1g(int64_t n) {
     return held(arrays_1g, n);
 }
 
-/* ---- krait.analysis.normalize ------------------------------------------------------------------------------------------------------------- */
+/* ---- krait.analysis.normalize ------------------------------------------------------------------------------------ */
 
 static int64_t normalize_c(int64_t n) {
     int64_t start = bench_now();
@@ -129,7 +131,7 @@ static int64_t normalize_python(int64_t n) {
     return err ? report(err) : took;
 }
 
-/* ---- program ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- program ----------------------------------------------------------------------------------------------------- */
 
 static krait_error *prepare(void) {
     krait_error *err = NULL;

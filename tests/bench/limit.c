@@ -1,8 +1,10 @@
-/* The limit: the work of the bench written by hand on CPython's C API, as fast as a careful C programmer can make it for these very functions.
+/* The limit: the work of the bench written by hand on CPython's C API, as fast as a careful C programmer can make it
+ * for these very functions.
  *
- * Functions found by dlsym, vectorcall, one kept thread state, lent memory owned by an object of a private type, numpy's table by slot. It checks
- * what a correct program must (every NULL, the result's type, dtype, shape and layout, that lent memory came back) and is no more general than
- * that: GIL builds of 64-bit CPython 3.11 to 3.13, numpy 1.24 to 2.x, one float or one contiguous array.
+ * Functions found by dlsym, vectorcall, one kept thread state, lent memory owned by an object of a private type,
+ * numpy's table by slot. It checks what a correct program must (every NULL, the result's type, dtype, shape and
+ * layout, that lent memory came back) and is no more general than that: GIL builds of 64-bit CPython 3.11 to 3.13,
+ * numpy 1.24 to 2.x, one float or one contiguous array.
  *
  *   limit <libpython> <python executable> */
 #include "bench.h"
@@ -79,12 +81,13 @@ static struct {
 
 static struct {
     object *array_type, *float64;
-    object *(*new_from_descr)(object *type, object *descr, int ndim, const ssize_t *shape, const ssize_t *strides, void *data, int flags,
-                              object *like);
+    object *(*new_from_descr)(object *type, object *descr, int ndim, const ssize_t *shape, const ssize_t *strides,
+                              void *data, int flags, object *like);
     int (*set_base)(array *on, object *base);
 } np;
 
-enum { SLOT_ARRAY_TYPE = 2, SLOT_DESCR_FROM_TYPE = 45, SLOT_NEW_FROM_DESCR = 94, SLOT_SET_BASE = 282, NUMBER_OF_FLOAT64 = 12 };
+enum { SLOT_ARRAY_TYPE = 2, SLOT_DESCR_FROM_TYPE = 45, SLOT_NEW_FROM_DESCR = 94, SLOT_SET_BASE = 282 };
+enum { NUMBER_OF_FLOAT64 = 12 };
 enum { C_CONTIGUOUS = 0x1, ALIGNED = 0x100, PLAIN = C_CONTIGUOUS | ALIGNED };
 enum { TP_DEALLOC = 52, FILE_INPUT = 257 };
 #define ARGUMENTS_OFFSET ((size_t)1 << 63)
@@ -103,7 +106,7 @@ static bool raised(void) {
     return false;
 }
 
-/* ---- one float in, one out -------------------------------------------------------------------------------------------------------------- */
+/* ---- one float in, one out --------------------------------------------------------------------------------------- */
 
 static inline bool call(double x, double *result) {
     object *args[2], *out;
@@ -146,7 +149,7 @@ static int64_t call_foreign_thread(int64_t n) {
     return bench_now() - start;
 }
 
-/* ---- the peer ensure-release: what CPython's documentation told for years, on a thread that has no state of its own ----------------------- */
+/* ---- the peer ensure-release: as documented, on a thread that has no state of its own ---------------------------- */
 
 typedef struct ensure_job {
     int64_t n, took;
@@ -175,7 +178,7 @@ static int64_t ensure_release(int64_t n) {
     return job.took;
 }
 
-/* ---- an array in, an array out ----------------------------------------------------------------------------------------------------------- */
+/* ---- an array in, an array out ----------------------------------------------------------------------------------- */
 
 /* Stands under an array over lent memory; when it dies, Python has let the memory go. */
 typedef struct owner {
@@ -210,10 +213,12 @@ static object *lend(double *data, ssize_t length, bool *returned) {
 
 static bool is_expected(const object *out) {
     const array *a = (const array *)(const void *)out;
-    return out->type == np.array_type && a->descr == np.float64 && a->ndim == 1 && a->shape[0] == BENCH_LENGTH && (a->flags & PLAIN) == PLAIN;
+    return out->type == np.array_type && a->descr == np.float64 && a->ndim == 1 && a->shape[0] == BENCH_LENGTH &&
+           (a->flags & PLAIN) == PLAIN;
 }
 
-/* The result is dropped only after it was read, and the lent memory must be back when both are dropped, so no overlap need be looked for. */
+/* The result is dropped only after it was read, and the lent memory must be back when both are dropped: so no overlap
+ * need be looked for. */
 static inline bool call_array(double *last) {
     bool    returned = false;
     object *args[2], *out;
@@ -243,7 +248,7 @@ static int64_t array_8k(int64_t n) {
     return sum != 0 ? BENCH_FAILED : start;
 }
 
-/* ---- start ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- start ------------------------------------------------------------------------------------------------------- */
 
 static bool find(void *library, const char *name, void *function) {
     void *address = dlsym(library, name);
@@ -307,8 +312,11 @@ static bool prepare_functions(void) {
 
 int main(int argc, char **argv) {
     static const bench_figure figures[] = {
-        { "call-held", call_held }, { "call-foreign-thread", call_foreign_thread }, { "ensure-release", ensure_release },
-        { "array-8k", array_8k },   { NULL, NULL },
+        { "call-held", call_held },
+        { "call-foreign-thread", call_foreign_thread },
+        { "ensure-release", ensure_release },
+        { "array-8k", array_8k },
+        { NULL, NULL },
     };
     if (argc != 3) return (fprintf(stderr, "usage: limit <libpython> <python executable>\n"), EXIT_FAILURE);
     if (!fill_table(argv[1]) || !start_python(argv[2]) || !load_numpy() || !prepare_functions()) return EXIT_FAILURE;

@@ -1,4 +1,5 @@
-/* What the tests of calls and values share beside support.h: the time limit, waiting, and the proof that nothing is left behind. */
+/* What the tests of calls and values share beside support.h: the time limit, waiting, and the proof that nothing is
+ * left behind. */
 #ifndef KRAIT_TESTS_CHECK_H
 #define KRAIT_TESTS_CHECK_H
 
@@ -34,8 +35,8 @@ static inline void fill_store(krait_func *make_text) {
     for (size_t i = 0; i < COUNT(results); i++) krait_value_clear(&results[i]);
 }
 
-/* Counters at rest. krait keeps up to 64 unused holders in each of the two threads that free results, this one and the janitor: with both
- * stores full, equal numbers of blocks mean that nothing was left in between. */
+/* Counters at rest. krait keeps up to 64 unused holders in each of the two threads that free results, this one and
+ * the janitor: with both stores full, equal numbers of blocks mean that nothing was left in between. */
 static inline krait_metrics at_rest(void) {
     static bool  janitor_full;
     krait_error *err = NULL;
@@ -64,7 +65,8 @@ static inline void assert_nothing_left(const krait_metrics *before) {
         now = at_rest();
     }
     if (!same_rest(before, &now))
-        fail_msg("left: results %" PRIu64 " -> %" PRIu64 ", loans %" PRIu64 " -> %" PRIu64 ", blocks %" PRIu64 " -> %" PRIu64,
+        fail_msg("left: results %" PRIu64 " -> %" PRIu64 ", loans %" PRIu64 " -> %" PRIu64 ", blocks %" PRIu64
+                 " -> %" PRIu64,
                  before->live_results, now.live_results, before->loans, now.loans, before->blocks, now.blocks);
 }
 

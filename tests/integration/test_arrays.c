@@ -1,6 +1,6 @@
-/* Arrays of every dtype, shape and layout, both ways. What is right is never asked of krait: numpy builds the same array from the same
- * bytes, and a plain walk in C gathers the elements. The last test does so with arrays drawn by lot: KRAIT_TEST_SEED repeats a run,
- * KRAIT_TEST_CASES sets how many. */
+/* Arrays of every dtype, shape and layout, both ways. What is right is never asked of krait: numpy builds the same
+ * array from the same bytes, and a plain walk in C gathers the elements. The last test does so with arrays drawn by
+ * lot: KRAIT_TEST_SEED repeats a run, KRAIT_TEST_CASES sets how many. */
 #include "check.h"
 
 #include <stdatomic.h>
@@ -41,7 +41,7 @@ static const char module[] =
     "def fill(a, number):\n"
     "    a[...] = number\n";
 
-/* ---- layouts --------------------------------------------------------------------------------------------------------------- */
+/* ---- layouts ----------------------------------------------------------------------------------------------------- */
 
 /* An array in a block of memory of its own. */
 typedef struct layout {
@@ -164,7 +164,7 @@ static bool is_plain(const layout *l) {
     return is_c_ordered(l) && is_aligned(l) && !(l->dtype.swapped && l->dtype.item_size > 1);
 }
 
-/* ---- dtypes ------------------------------------------------------------------------------------------------------------------ */
+/* ---- dtypes ------------------------------------------------------------------------------------------------------ */
 
 static const char units[][8] = { "", "Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as" };
 
@@ -172,7 +172,8 @@ static const char *numpy_name(krait_dtype dtype) {
     static const char kinds[] = "?biiiiuuuufffccMm";
     static char       text[64];
     bool              little = (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) != (dtype.swapped != 0);
-    int               length = snprintf(text, sizeof text, "%c%c%u", little ? '<' : '>', kinds[dtype.code], (unsigned)dtype.item_size);
+    int               length = snprintf(text, sizeof text, "%c%c%u", little ? '<' : '>', kinds[dtype.code],
+                                        (unsigned)dtype.item_size);
     if (dtype.code >= KRAIT_DATETIME && dtype.unit)
         snprintf(text + length, sizeof text - (size_t)length, "[%" PRId64 "%s]", dtype.of.count, units[dtype.unit]);
     return text;
@@ -214,7 +215,7 @@ static const struct {
     { 32, { 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2 } },
 };
 
-/* ---- chance: splitmix64 ---------------------------------------------------------------------------------------------------------- */
+/* ---- chance: splitmix64 ------------------------------------------------------------------------------------------ */
 
 static uint64_t chance_state = 1;
 
@@ -233,13 +234,14 @@ static bool one_in(int64_t n) {
     return below(n) == 0;
 }
 
-/* ---- into Python ------------------------------------------------------------------------------------------------------------------ */
+/* ---- into Python ------------------------------------------------------------------------------------------------- */
 
 static const char *words_of(const layout *l) {
     static char text[1024];
     int         length = snprintf(text, sizeof text, "%s, shape (", numpy_name(l->dtype));
     for (int32_t i = 0; i < l->ndim && length < 900; i++)
-        length += snprintf(text + length, sizeof text - (size_t)length, "%" PRId64 "/%" PRId64 " ", l->shape[i], l->strides[i]);
+        length += snprintf(text + length, sizeof text - (size_t)length, "%" PRId64 "/%" PRId64 " ", l->shape[i],
+                           l->strides[i]);
     snprintf(text + length, sizeof text - (size_t)length, "), first %zu, shift %zu", l->first, l->shift);
     return text;
 }
@@ -293,7 +295,7 @@ static void every_layout_goes_in(void **state) {
     krait_func_unref(check);
 }
 
-/* ---- out of Python ------------------------------------------------------------------------------------------------------------------ */
+/* ---- out of Python ----------------------------------------------------------------------------------------------- */
 
 /* Fails unless the array has the shape, dtype and elements of the layout. */
 static void check_elements(const layout *l, const char *block, const krait_array *array) {
@@ -317,17 +319,22 @@ static void check_flags(const layout *l, const krait_array *array, bool as_is, b
     layout seen = *l;
     if (as_is != !(array->flags & KRAIT_ARRAY_COPIED))
         fail_msg("%s: the mark of copies is %s", words_of(l), as_is ? "set" : "not set");
-    if (!as_is && (array->dtype.swapped || !(array->flags & KRAIT_ARRAY_C_CONTIGUOUS) || !(array->flags & KRAIT_ARRAY_ALIGNED)))
+    if (!as_is &&
+        (array->dtype.swapped || !(array->flags & KRAIT_ARRAY_C_CONTIGUOUS) || !(array->flags & KRAIT_ARRAY_ALIGNED)))
         fail_msg("%s: the copy is not plain", words_of(l));
-    if (!(array->flags & KRAIT_ARRAY_WRITABLE) != (as_is && !writable)) fail_msg("%s: wrong mark of writable", words_of(l));
+    if (!(array->flags & KRAIT_ARRAY_WRITABLE) != (as_is && !writable))
+        fail_msg("%s: wrong mark of writable", words_of(l));
     if (!as_is) return;
-    if (!(array->flags & KRAIT_ARRAY_C_CONTIGUOUS) != !is_c_ordered(&seen)) fail_msg("%s: wrong mark of C order", words_of(l));
-    if (!(array->flags & KRAIT_ARRAY_ALIGNED) != !is_aligned(&seen)) fail_msg("%s: wrong mark of alignment", words_of(l));
+    if (!(array->flags & KRAIT_ARRAY_C_CONTIGUOUS) != !is_c_ordered(&seen))
+        fail_msg("%s: wrong mark of C order", words_of(l));
+    if (!(array->flags & KRAIT_ARRAY_ALIGNED) != !is_aligned(&seen))
+        fail_msg("%s: wrong mark of alignment", words_of(l));
     for (int32_t i = 0; i < l->ndim; i++)
         if (array->strides[i] != l->strides[i]) fail_msg("%s: other strides", words_of(l));
 }
 
-static void check_out(krait_func *make, krait_func *where, const layout *l, const char *block, bool keep, bool writable) {
+static void check_out(krait_func *make, krait_func *where, const layout *l, const char *block, bool keep,
+                      bool writable) {
     krait_call_options options = KRAIT_CALL_OPTIONS_INIT;
     krait_error       *err = NULL;
     krait_arg          args[7];
@@ -348,7 +355,8 @@ static void check_out(krait_func *make, krait_func *where, const layout *l, cons
     assert_good(err);
     check_elements(l, block, &array);
     check_flags(l, &array, as_is, writable);
-    if (l->size && as_is != ((intptr_t)array.data == at)) fail_msg("%s: %s", words_of(l), as_is ? "copied" : "not copied");
+    if (l->size && as_is != ((intptr_t)array.data == at))
+        fail_msg("%s: %s", words_of(l), as_is ? "copied" : "not copied");
     krait_value_clear(&moved);
 }
 
@@ -397,7 +405,8 @@ static void copies_are_counted(void **state) {
 /* Of a NULL pointer with no elements nothing is read. */
 static void empty_arrays_need_no_memory(void **state) {
     static const int64_t shape[] = { 3, 0, 2, 5 };
-    const krait_value    values[] = { krait_vector_f64(NULL, 0), krait_matrix_i16(NULL, 0, 5), krait_ndarray(NULL, krait_c64_type(), 3, shape, NULL),
+    const krait_value    values[] = { krait_vector_f64(NULL, 0), krait_matrix_i16(NULL, 0, 5),
+                                      krait_ndarray(NULL, krait_c64_type(), 3, shape, NULL),
                                       krait_ndarray(NULL, krait_datetime(KRAIT_DAY, 1), 4, shape, NULL) };
     (void)state;
     for (size_t i = 0; i < COUNT(values); i++) {
@@ -424,7 +433,8 @@ static void writing_reaches_the_elements_only(void **state) {
         lay_out(&l, krait_i32_type(), 2, shape, ways[w]);
         block = new_block(&l, chance);
         memset(block, 0, l.bytes);
-        krait_arg   args[] = { krait_with(krait_pos(value_of(&l, block, false)), KRAIT_WRITABLE), krait_pos(krait_i64(0x01010101)) };
+        krait_arg   args[] = { krait_with(krait_pos(value_of(&l, block, false)), KRAIT_WRITABLE),
+                               krait_pos(krait_i64(0x01010101)) };
         krait_value none;
         call("arrays:fill", args, 2, &none, &err);
         assert_good(err);
@@ -437,7 +447,7 @@ static void writing_reaches_the_elements_only(void **state) {
     }
 }
 
-/* ---- by lot: C to Python to C ---------------------------------------------------------------------------------------------------------- */
+/* ---- by lot: C to Python to C ------------------------------------------------------------------------------------ */
 
 static void draw_shape(layout *l) {
     int64_t left = 600;
@@ -520,9 +530,11 @@ static void round_trip(krait_func *identity, const layout *l, char *block, int h
     check_elements(l, block, &second);
     if (l->size && same_memory != (array.data == block + l->first)) fail_msg("%s: given in way %d", words_of(l), how);
     if (l->size && second.data != array.data) fail_msg("%s: copied when passed on", words_of(l));
-    if (how != COPY && !same_memory != !!(array.flags & KRAIT_ARRAY_COPIED)) fail_msg("%s: mark of copies in way %d", words_of(l), how);
+    if (how != COPY && !same_memory != !!(array.flags & KRAIT_ARRAY_COPIED))
+        fail_msg("%s: mark of copies in way %d", words_of(l), how);
     if (how == COPY && array.flags & KRAIT_ARRAY_COPIED) fail_msg("%s: Python's own copy was copied", words_of(l));
-    if (!(array.flags & KRAIT_ARRAY_ALIAS) != !(lent && how == ALIAS && same_memory)) fail_msg("%s: mark of aliases in way %d", words_of(l), how);
+    if (!(array.flags & KRAIT_ARRAY_ALIAS) != !(lent && how == ALIAS && same_memory))
+        fail_msg("%s: mark of aliases in way %d", words_of(l), how);
     krait_value_clear(&out);
     krait_value_clear(&again);
 }

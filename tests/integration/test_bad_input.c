@@ -1,5 +1,5 @@
-/* Bad input to calls: each is a clear error of the right status, leaves nothing behind, and the next call works. Starting up is the matter
- * of test_bad_start.c, hostile exceptions of test_errors.c. */
+/* Bad input to calls: each is a clear error of the right status, leaves nothing behind, and the next call works.
+ * Starting up is the matter of test_bad_start.c, hostile exceptions of test_errors.c. */
 #include "check.h"
 
 #include <fcntl.h>
@@ -92,12 +92,15 @@ static void refused(krait_arg arg, krait_status status, const char *words) {
     assert_nothing_left(&before);
 }
 
-/* ---- arguments ------------------------------------------------------------------------------------------------------------------ */
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
 
 static void texts_and_bytes(void **state) {
-    static const char *const not_utf8[] = { "\xff", "a\x80", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82" };
+    static const char *const not_utf8[] = {
+        "\xff", "a\x80", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"
+    };
     (void)state;
-    for (size_t i = 0; i < COUNT(not_utf8); i++) refused(krait_pos(krait_str(not_utf8[i])), KRAIT_E_ENCODING, "'utf-8' codec can't decode byte");
+    for (size_t i = 0; i < COUNT(not_utf8); i++)
+        refused(krait_pos(krait_str(not_utf8[i])), KRAIT_E_ENCODING, "'utf-8' codec can't decode byte");
     refused(krait_pos(krait_str(NULL)), KRAIT_E_ARGUMENT, "the text is NULL, expected UTF-8");
     refused(krait_pos(krait_text(NULL, 5)), KRAIT_E_ARGUMENT, "the text is NULL");
     refused(krait_pos(krait_text("x", SIZE_MAX)), KRAIT_E_RANGE, "is too long");
@@ -112,9 +115,11 @@ static krait_value array_of(int32_t ndim, const int64_t *shape, const int64_t *s
 }
 
 static void shapes_and_strides(void **state) {
-    static const int64_t ones[64] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+    static const int64_t ones[64] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                      1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
     static const int64_t negative[] = { 3, -1 }, deep[] = { 1, 2, 3, 4, -5 }, least[] = { -INT64_MAX, 1 };
-    static const int64_t huge[] = { INT64_MAX }, product[] = { (int64_t)1 << 31, (int64_t)1 << 31, 4 }, empty[] = { 0, INT64_MAX };
+    static const int64_t huge[] = { INT64_MAX }, product[] = { (int64_t)1 << 31, (int64_t)1 << 31, 4 },
+                         empty[] = { 0, INT64_MAX };
     static const int64_t four[] = { 4 }, far[] = { INT64_MAX / 2 }, back[] = { INT64_MIN / 2 };
     (void)state;
     refused(krait_pos(krait_vector_f64(NULL, 3)), KRAIT_E_ARGUMENT, "data is NULL, expected 3 elements of float64");
@@ -128,14 +133,17 @@ static void shapes_and_strides(void **state) {
     refused(krait_pos(array_of(33, ones, NULL)), KRAIT_E_SHAPE, "array has 33 dimensions, expected 0 to 32");
     refused(krait_pos(array_of(64, ones, ones)), KRAIT_E_SHAPE, "array has 64 dimensions");
     refused(krait_pos(array_of(INT32_MAX, ones, NULL)), KRAIT_E_SHAPE, "array has 2147483647 dimensions");
-    refused(krait_pos(array_of(1, huge, NULL)), KRAIT_E_SHAPE, "shape (9223372036854775807): more bytes than memory can have");
+    refused(krait_pos(array_of(1, huge, NULL)), KRAIT_E_SHAPE,
+            "shape (9223372036854775807): more bytes than memory can have");
     refused(krait_pos(array_of(3, product, NULL)), KRAIT_E_SHAPE, "more bytes than memory can have");
     refused(krait_pos(array_of(2, empty, NULL)), KRAIT_E_SHAPE, "more bytes than memory can have");
     refused(krait_pos(krait_vector_f64(some, SIZE_MAX)), KRAIT_E_SHAPE, "negative");
-    refused(krait_pos(krait_matrix_f64(some, (size_t)1 << 40, (size_t)1 << 40)), KRAIT_E_SHAPE, "more bytes than memory can have");
+    refused(krait_pos(krait_matrix_f64(some, (size_t)1 << 40, (size_t)1 << 40)), KRAIT_E_SHAPE,
+            "more bytes than memory can have");
     refused(krait_pos(array_of(1, four, far)), KRAIT_E_SHAPE, "strides reach beyond memory");
     refused(krait_pos(array_of(1, four, back)), KRAIT_E_SHAPE, "strides reach beyond memory");
-    refused(krait_pos(krait_vector_f64((const double *)(UINTPTR_MAX - 7), 2)), KRAIT_E_SHAPE, "strides reach beyond memory");
+    refused(krait_pos(krait_vector_f64((const double *)(UINTPTR_MAX - 7), 2)), KRAIT_E_SHAPE,
+            "strides reach beyond memory");
 }
 
 static krait_value of_dtype(uint8_t code, uint32_t item_size, uint8_t swapped, uint8_t unit) {
@@ -180,8 +188,10 @@ static void flags_of_arguments(void **state) {
     krait_error *err = NULL;
     krait_value  out;
     (void)state;
-    refused(krait_with(krait_pos(krait_vector_f64(some, 2)), 8), KRAIT_E_UNSUPPORTED, "argument flags 0x8 are not known");
-    refused(krait_with(krait_pos(krait_vector_f64(some, 2)), KRAIT_COPY | KRAIT_ALIAS), KRAIT_E_ARGUMENT, "exclude each other");
+    refused(krait_with(krait_pos(krait_vector_f64(some, 2)), 8), KRAIT_E_UNSUPPORTED,
+            "argument flags 0x8 are not known");
+    refused(krait_with(krait_pos(krait_vector_f64(some, 2)), KRAIT_COPY | KRAIT_ALIAS), KRAIT_E_ARGUMENT,
+            "exclude each other");
     refused(krait_with(krait_pos(krait_str("text")), KRAIT_COPY), KRAIT_E_UNSUPPORTED, "are for arrays only");
     refused(krait_with(krait_pos(krait_i64(1)), KRAIT_WRITABLE), KRAIT_E_UNSUPPORTED, "are for arrays only");
     call1("bad:make", krait_str("numpy.zeros(3)"), 0, &out, &err);
@@ -190,7 +200,7 @@ static void flags_of_arguments(void **state) {
     krait_value_clear(&out);
 }
 
-/* ---- results ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------------------------------------- */
 
 static void refused_result(const char *expression, krait_status status, const char *words) {
     krait_metrics before = at_rest();
@@ -198,7 +208,8 @@ static void refused_result(const char *expression, krait_status status, const ch
     krait_value   out = krait_i64(1);
     call1("bad:make", krait_str(expression), 0, &out, &err);
     if (!err) fail_msg("%s was taken", expression);
-    if (strncmp(krait_error_step(err), "convert result", 14) != 0) fail_msg("%s: step \"%s\"", expression, krait_error_step(err));
+    if (strncmp(krait_error_step(err), "convert result", 14) != 0)
+        fail_msg("%s: step \"%s\"", expression, krait_error_step(err));
     if (krait_error_status(err) != status || !strstr(krait_error_message(err), words))
         fail_msg("%s: %s: %s", expression, krait_status_name(krait_error_status(err)), krait_error_message(err));
     krait_error_clear(&err);
@@ -282,7 +293,8 @@ static void arrays_that_only_numpy_2_has(void **state) {
     krait_error *err = NULL;
     (void)state;
     if (numpy_major() >= 2) {
-        refused_result("numpy.zeros((1,) * 33)", KRAIT_E_SHAPE, "an array with 33 dimensions; at most 32 are supported");
+        refused_result("numpy.zeros((1,) * 33)", KRAIT_E_SHAPE,
+                       "an array with 33 dimensions; at most 32 are supported");
         refused_result("numpy.zeros((1,) * 64)", KRAIT_E_SHAPE, "an array with 64 dimensions");
         refused_result("numpy.array(['a'], numpy.dtypes.StringDType())", KRAIT_E_UNSUPPORTED, "not supported");
     } else {
@@ -311,11 +323,14 @@ static void dicts_and_lists(void **state) {
     refused_result("loop()", KRAIT_E_UNSUPPORTED, "nested more than 64 deep; one may contain itself");
     refused_result("dict_loop()", KRAIT_E_UNSUPPORTED, "nested more than 64 deep");
     refused_result("nested(65)", KRAIT_E_UNSUPPORTED, "nested more than 64 deep");
-    refused_result("[0] * 1_000_001", KRAIT_E_UNSUPPORTED, "lists and dicts of 1000001 items in all; at most 1000000: return a numpy array");
+    refused_result("[0] * 1_000_001", KRAIT_E_UNSUPPORTED,
+                   "lists and dicts of 1000001 items in all; at most 1000000: return a numpy array");
     refused_result("dict.fromkeys(map(str, range(1_000_001)))", KRAIT_E_UNSUPPORTED, "1000001 items");
     refused_result("[[0] * 500_000] * 3", KRAIT_E_UNSUPPORTED, "items in all"); /* one list, three times */
-    refused_result("[numpy.zeros(3), 'text', [b'x', {1}]]", KRAIT_E_UNSUPPORTED, "a value of type set"); /* what came before it goes */
-    refused_result("{'a': numpy.zeros((1,) * 5), 'b': ['t'], 'c': object()}", KRAIT_E_UNSUPPORTED, "a value of type object");
+    refused_result("[numpy.zeros(3), 'text', [b'x', {1}]]", KRAIT_E_UNSUPPORTED,
+                   "a value of type set"); /* what came before it goes */
+    refused_result("{'a': numpy.zeros((1,) * 5), 'b': ['t'], 'c': object()}", KRAIT_E_UNSUPPORTED,
+                   "a value of type object");
 }
 
 static void steps_name_the_item(void **state) {
@@ -356,13 +371,16 @@ static void what_just_fits(void **state) {
     assert_nothing_left(&before);
 }
 
-/* ---- leaving, printing, broken modules ------------------------------------------------------------------------------------------------- */
+/* ---- leaving, printing, broken modules --------------------------------------------------------------------------- */
 
 static void exits_are_errors(void **state) {
     static const struct {
         const char *name, *given, *message;
     } rows[] = {
-        { "bad:leave", "3", "3" }, { "builtins:exit", "0", "0" }, { "bad:leave", "text", "text" }, { "bad:leave_later", NULL, "4" },
+        { "bad:leave", "3", "3" },
+        { "builtins:exit", "0", "0" },
+        { "bad:leave", "text", "text" },
+        { "bad:leave_later", NULL, "4" },
     };
     krait_metrics before = at_rest();
     (void)state;
@@ -398,7 +416,9 @@ static const char *const files[][2] = {
     { "bad_outer.py", "import bad_raises\n" },
     { "bad_bytes.py", "text = '\xff'\n" },
     { "bad_interrupt.py", "raise KeyboardInterrupt\n" },
-    { "bad_prints.py", "import sys\nprint('printed at import')\nprint('and this', file=sys.stderr)\ndef f():\n    print('\\u20ac')\n    return 6\n" },
+    { "bad_prints.py",
+      "import sys\nprint('printed at import')\nprint('and this', file=sys.stderr)\n"
+      "def f():\n    print('\\u20ac')\n    return 6\n" },
     { "bad_circle_a.py", "from bad_circle_b import y\nx = 1\n" },
     { "bad_circle_b.py", "from bad_circle_a import x\ny = 1\n" },
 };
@@ -430,7 +450,8 @@ static void modules_that_do_not_import(void **state) {
         { "bad_exits:f", "SystemExit", "not today", "bad_exits.py\", line 2", KRAIT_E_EXIT },
         { "bad_raises:f", "RuntimeError", "broken module", "bad_raises.py\", line 2", KRAIT_E_IMPORT },
         { "bad_syntax:f", "SyntaxError", "(bad_syntax.py, line 2)", "return (", KRAIT_E_IMPORT },
-        { "bad_needs:f", "ModuleNotFoundError", "No module named 'no_such_dependency_of_it'", "bad_needs.py\", line 1", KRAIT_E_IMPORT },
+        { "bad_needs:f", "ModuleNotFoundError", "No module named 'no_such_dependency_of_it'", "bad_needs.py\", line 1",
+          KRAIT_E_IMPORT },
         { "bad_outer:f", "RuntimeError", "broken module", "bad_outer.py\", line 1", KRAIT_E_IMPORT },
         { "bad_bytes:f", "SyntaxError", "bad_bytes.py", "SyntaxError", KRAIT_E_IMPORT },
         { "bad_interrupt:f", "KeyboardInterrupt", "", "bad_interrupt.py\", line 1", KRAIT_E_IMPORT },
@@ -443,7 +464,8 @@ static void modules_that_do_not_import(void **state) {
         call(rows[i].name, NULL, 0, &out, &err);
         if (!err) fail_msg("%s was imported", rows[i].name);
         assert_string_equal(krait_error_python_type(err), rows[i].type);
-        if (!strstr(krait_error_traceback(err), rows[i].trace)) fail_msg("%s: %s", rows[i].name, krait_error_traceback(err));
+        if (!strstr(krait_error_traceback(err), rows[i].trace))
+            fail_msg("%s: %s", rows[i].name, krait_error_traceback(err));
         assert_error(err, rows[i].status, rows[i].words);
         assert_works();
     }
@@ -494,7 +516,7 @@ static void modules_that_print(void **state) {
     assert_string_equal(text, "printed at import\nand this\n\xe2\x82\xac\n");
 }
 
-/* ---- stacks ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- stacks ------------------------------------------------------------------------------------------------------ */
 
 typedef struct errand {
     const char  *name;
@@ -551,7 +573,7 @@ static void a_mebibyte_is_enough_for_endless_recursion(void **state) {
     }
 }
 
-/* ---- options --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static void refused_options(krait_call_options *options, krait_status status, const char *words) {
     krait_error *err = NULL;
@@ -660,7 +682,7 @@ static void options_of_init(void **state) {
     refused_init(&options, KRAIT_E_NO_PYTHON, "/no/such/python");
 }
 
-/* ---- NULL ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- NULL -------------------------------------------------------------------------------------------------------- */
 
 static void null_is_refused_everywhere(void **state) {
     krait_error       *err = NULL;
@@ -710,7 +732,7 @@ static void null_is_refused_everywhere(void **state) {
     assert_works();
 }
 
-/* ---- clearing ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- clearing ---------------------------------------------------------------------------------------------------- */
 
 static void clear_twice_and_in_any_order(void **state) {
     krait_metrics before = at_rest();
@@ -750,7 +772,8 @@ static void clear_in_a_thread_without_python(void **state) {
     pthread_t          thread;
     (void)state;
     for (size_t i = 0; i < COUNT(values); i++)
-        call1("bad:make", krait_str(i % 2 ? "numpy.zeros(100000)" : "{'a': ('x' * 100, numpy.ones(3))}"), 0, &values[i], &err);
+        call1("bad:make", krait_str(i % 2 ? "numpy.zeros(100000)" : "{'a': ('x' * 100, numpy.ones(3))}"), 0, &values[i],
+              &err);
     assert_good(err);
     assert_true(counters().live_results >= before.live_results + 100);
     assert_int_equal(pthread_create(&thread, NULL, clear_all, values), 0);

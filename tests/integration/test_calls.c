@@ -1,5 +1,5 @@
-/* Calls: names, what can be called, keywords, coroutines, sources and paths. What goes wrong inside Python is the matter of
- * test_errors.c, what is wrong with the call itself of test_bad_input.c. */
+/* Calls: names, what can be called, keywords, coroutines, sources and paths. What goes wrong inside Python is the
+ * matter of test_errors.c, what is wrong with the call itself of test_bad_input.c. */
 #include "check.h"
 
 #include <pthread.h>
@@ -97,10 +97,11 @@ static bool bool_of(const char *name, krait_value value) {
     return b;
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static void bad_forms_of_names(void **state) {
-    static const char *const names[] = { NULL, "", ":", "m", "m:", ":f", "m:f:g", "m::f", " m:f", "m :f", "m: f", "m:f ", ".m:f", "m.:f",
+    static const char *const names[] = { NULL,     "",     ":",    "m",      "m:",    ":f",   "m:f:g",
+                                         "m::f",   " m:f", "m :f", "m: f",   "m:f ",  ".m:f", "m.:f",
                                          "m..n:f", "m:.f", "m:f.", "m:f..g", "m\n:f", "m:f\t" };
     krait_metrics            before = at_rest();
     (void)state;
@@ -191,21 +192,23 @@ static void what_was_missing_may_come(void **state) {
     krait_func_unref(func);
 }
 
-/* ---- what can be called --------------------------------------------------------------------------------------------------------------- */
+/* ---- what can be called ------------------------------------------------------------------------------------------ */
 
 static void callables_of_every_sort(void **state) {
     static const struct {
         const char *name;
         int64_t     given, expected;
     } rows[] = {
-        { "builtins:abs", -4, 4 },       { "builtins:int", 9, 9 },         { "math:isqrt", 17, 4 },       { "numpy:negative", 3, -3 },
-        { "numpy.linalg:norm", -2, 2 },  { "calls:negate", 3, -3 },        { "calls:power3", 2, 8 },      { "calls:cached", 1, 101 },
-        { "calls:counter", 6, -6 },      { "calls:Counter.twice", 4, 8 },  { "calls:counter.twice", 4, 8 }, { "calls:Increment", 1, 2 },
+        { "builtins:abs", -4, 4 },       { "builtins:int", 9, 9 },        { "math:isqrt", 17, 4 },
+        { "numpy:negative", 3, -3 },     { "numpy.linalg:norm", -2, 2 },  { "calls:negate", 3, -3 },
+        { "calls:power3", 2, 8 },        { "calls:cached", 1, 101 },      { "calls:counter", 6, -6 },
+        { "calls:Counter.twice", 4, 8 }, { "calls:counter.twice", 4, 8 }, { "calls:Increment", 1, 2 },
         { "calls:math.isqrt", 26, 5 },   { "operator:neg", 1, -1 },
     };
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++)
-        if (int_of(rows[i].name, krait_i64(rows[i].given)) != rows[i].expected) fail_msg("%s gave another result", rows[i].name);
+        if (int_of(rows[i].name, krait_i64(rows[i].given)) != rows[i].expected)
+            fail_msg("%s gave another result", rows[i].name);
 }
 
 static void methods_keep_their_object(void **state) {
@@ -234,7 +237,8 @@ static void state_is_one_for_all_threads(void **state) {
     pthread_t    threads[4];
     krait_error *errors[4];
     (void)state;
-    for (size_t i = 0; i < COUNT(threads); i++) assert_int_equal(pthread_create(&threads[i], NULL, add_elsewhere, &errors[i]), 0);
+    for (size_t i = 0; i < COUNT(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, add_elsewhere, &errors[i]), 0);
     for (size_t i = 0; i < COUNT(threads); i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
     for (size_t i = 0; i < COUNT(threads); i++) assert_good(errors[i]);
     assert_int_equal(int_of("calls:counter.add", krait_i64(0)), 2000);
@@ -264,7 +268,7 @@ static void a_result_may_be_dropped(void **state) {
     assert_nothing_left(&before);
 }
 
-/* ---- arguments ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
 
 static void call_with(const krait_arg *args, size_t n, const char *expected) {
     krait_error *err = NULL;
@@ -275,8 +279,14 @@ static void call_with(const krait_arg *args, size_t n, const char *expected) {
 }
 
 static void keywords_in_their_order(void **state) {
-    krait_arg args[] = { krait_pos(krait_i64(1)), krait_kw("z", krait_i64(2)), krait_kw("a", krait_i64(3)), krait_kw("gr\xc3\xb6\xc3\x9f" "e", krait_i64(4)),
-                         krait_kw("", krait_i64(5)), krait_kw("not an identifier", krait_none()) };
+    krait_arg args[] = { krait_pos(krait_i64(1)),
+                         krait_kw("z", krait_i64(2)),
+                         krait_kw("a", krait_i64(3)),
+                         krait_kw("gr\xc3\xb6\xc3\x9f"
+                                  "e",
+                                  krait_i64(4)),
+                         krait_kw("", krait_i64(5)),
+                         krait_kw("not an identifier", krait_none()) };
     (void)state;
     call_with(args, 0, "() {}");
     call_with(args, 1, "(1,) {}");
@@ -327,7 +337,8 @@ static void keyword_names_may_be_reused_memory(void **state) {
 
 static void wrong_arguments(void **state) {
     krait_error *err = NULL;
-    krait_arg    misplaced[] = { krait_pos(krait_i64(1)), krait_kw("b", krait_i64(2)), krait_kw("c", krait_i64(2)), krait_pos(krait_i64(3)) };
+    krait_arg    misplaced[] = { krait_pos(krait_i64(1)), krait_kw("b", krait_i64(2)), krait_kw("c", krait_i64(2)),
+                                 krait_pos(krait_i64(3)) };
     krait_arg    twice[] = { krait_kw("b", krait_i64(1)), krait_kw("c", krait_i64(2)), krait_kw("b", krait_i64(3)) };
     krait_arg    not_utf8[] = { krait_kw("\xff\xfe", krait_i64(1)) };
     krait_arg    unknown[] = { krait_pos(krait_i64(1)), krait_pos(krait_i64(2)), krait_kw("d", krait_i64(1)) };
@@ -365,8 +376,11 @@ static void many_arguments(void **state) {
             bool positional = i < n / 2;
             snprintf(names[i], sizeof names[i], "k%zu", i);
             args[i] = positional ? krait_pos(krait_i64((int64_t)i)) : krait_kw(names[i], krait_i64((int64_t)i));
-            if (positional) length += (size_t)snprintf(expected + length, sizeof expected - length, i ? ", %zu" : "%zu", i);
-            else length += (size_t)snprintf(expected + length, sizeof expected - length, i > n / 2 ? ", 'k%zu': %zu" : ") {'k%zu': %zu", i, i);
+            if (positional)
+                length += (size_t)snprintf(expected + length, sizeof expected - length, i ? ", %zu" : "%zu", i);
+            else
+                length += (size_t)snprintf(expected + length, sizeof expected - length,
+                                           i > n / 2 ? ", 'k%zu': %zu" : ") {'k%zu': %zu", i, i);
         }
         snprintf(expected + length, sizeof expected - length, "}");
         call_with(args, n, expected);
@@ -374,7 +388,7 @@ static void many_arguments(void **state) {
     assert_nothing_left(&before);
 }
 
-/* ---- coroutines ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- coroutines -------------------------------------------------------------------------------------------------- */
 
 static void coroutines_are_run_to_their_result(void **state) {
     static const double data[] = { 1, 2, 3 };
@@ -430,7 +444,7 @@ static void a_coroutine_inside_a_running_loop(void **state) {
     assert_non_null(strstr(nested_message, "running event loop"));
 }
 
-/* ---- sources and paths ------------------------------------------------------------------------------------------------------------------ */
+/* ---- sources and paths ------------------------------------------------------------------------------------------- */
 
 static void a_source_replaces_a_module(void **state) {
     krait_error *err = NULL;
@@ -467,7 +481,8 @@ static void sources_of_many_sorts(void **state) {
     krait_value  out;
     (void)state;
     define("sorts", "");
-    define("sorts", "# coding: utf-8\r\nname = __name__\r\ntext = 'gr\xc3\xbc\xc3\x9f" "e'\r\ndef get():\r\n\treturn name + ' ' + text\r\n");
+    define("sorts", "# coding: utf-8\r\nname = __name__\r\ntext = 'gr\xc3\xbc\xc3\x9f"
+                    "e'\r\ndef get():\r\n\treturn name + ' ' + text\r\n");
     call("sorts:get", NULL, 0, &out, &err);
     assert_good(err);
     assert_text(&out, "sorts gr\xc3\xbc\xc3\x9f" "e");
@@ -546,7 +561,7 @@ static bool path_is(int64_t at, const char *folder) {
 
 static void folders_in_sys_path(void **state) {
     static const char source[] = "def where():\n    return __file__\n";
-    char             *first = make_folder("first", "found_there.py", source), *last = make_folder("last", "found_there.py", source);
+    char *first = make_folder("first", "found_there.py", source), *last = make_folder("last", "found_there.py", source);
     krait_error      *err = NULL;
     krait_value       out;
     (void)state;

@@ -1,5 +1,5 @@
-/* What an error of Python code tells: type, message, traceback, frames, causes, notes and JSON; within limits, however hostile the
- * exception is. */
+/* What an error of Python code tells: type, message, traceback, frames, causes, notes and JSON; within limits,
+ * however hostile the exception is. */
 #include "check.h"
 
 #include <pthread.h>
@@ -113,7 +113,8 @@ static const char module[] =
     "        names = ['status', 'number', 'step', 'message', 'python_type', 'traceback', 'frames', 'notes', 'cause']\n"
     "        assert list(e) == names, list(e)\n"
     "        frames = ' '.join(f\"{f['function']}:{f['line']}\" for f in e['frames'])\n"
-    "        return f\"{e['status']} {e['number']} {e['step']!r} {e['message']!r} {e['python_type']} [{frames}] {e['notes']} < {flat(e['cause'])}\"\n"
+    "        head = f\"{e['status']} {e['number']} {e['step']!r} {e['message']!r} {e['python_type']}\"\n"
+    "        return f\"{head} [{frames}] {e['notes']} < {flat(e['cause'])}\"\n"
     "    return flat(json.loads(text))\n"
     "def parsed_traceback(text): return json.loads(text)['traceback']\n";
 
@@ -151,7 +152,7 @@ static void assert_contains(const char *text, const char *part) {
     if (!text || !strstr(text, part)) fail_msg("\"%s\" is not in: %s", part, text ? text : "NULL");
 }
 
-/* ---- type and message --------------------------------------------------------------------------------------------------------------- */
+/* ---- type and message -------------------------------------------------------------------------------------------- */
 
 static void types_and_messages(void **state) {
     static const struct {
@@ -249,7 +250,7 @@ static void long_in_every_part(void **state) {
     assert_nothing_left(&before);
 }
 
-/* ---- traceback and frames -------------------------------------------------------------------------------------------------------------- */
+/* ---- traceback and frames ---------------------------------------------------------------------------------------- */
 
 static void frames_from_the_outermost(void **state) {
     static const char *const names[] = { "level1", "level2", "level3" };
@@ -328,7 +329,7 @@ static void with_little_room_for_recursion(void **state) {
     krait_error_clear(&err);
 }
 
-/* ---- causes ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- causes ------------------------------------------------------------------------------------------------------ */
 
 static void causes_from_the_last_to_the_first(void **state) {
     krait_error       *err = error_of("errors:chained_twice", NULL, 0);
@@ -345,7 +346,8 @@ static void causes_from_the_last_to_the_first(void **state) {
     assert_string_equal(frames[1].function, "level3");
     assert_contains(krait_error_traceback(err), "direct cause of the following exception");
     assert_contains(krait_error_traceback(err), "During handling of the above exception, another exception occurred");
-    assert_true(strstr(krait_error_traceback(err), "ZeroDivisionError") < strstr(krait_error_traceback(err), "ValueError: top"));
+    assert_true(strstr(krait_error_traceback(err), "ZeroDivisionError") <
+                strstr(krait_error_traceback(err), "ValueError: top"));
     krait_error_clear(&err);
 }
 
@@ -401,7 +403,7 @@ static void groups_tell_their_members(void **state) {
     krait_error_clear(&err);
 }
 
-/* ---- notes -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- notes ------------------------------------------------------------------------------------------------------- */
 
 static void notes_of_pep_678(void **state) {
     krait_error *err = error_of_number("errors:noted", 3);
@@ -435,7 +437,7 @@ static void notes_that_raise(void **state) {
     krait_error_clear(&err);
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
 /* What Python reads out of the JSON of an error, by the name of the reading function. */
 static krait_value read_json(const char *reader, const krait_error *error) {
@@ -467,7 +469,8 @@ static void json_that_python_reads(void **state) {
 }
 
 static void json_of_odd_texts(void **state) {
-    krait_error *err = error_of_throwing("ValueError(''.join(map(chr, range(1, 129))) + '\\\\ \" \\u2028 \\U0001f600')");
+    krait_error *err = error_of_throwing(
+        "ValueError(''.join(map(chr, range(1, 129))) + '\\\\ \" \\u2028 \\U0001f600')");
     krait_value  text;
     (void)state;
     text = read_json("errors:parse", err);
@@ -487,8 +490,10 @@ static void json_of_odd_texts(void **state) {
     krait_error_clear(&err);
     krait_func_new("bad name", &err);
     text = read_json("errors:parse", err);
-    assert_string_equal(text.as.bytes.data,
-                        "KRAIT_E_ARGUMENT -10 'func_new' 'function name is \"bad name\", expected \"package.module:function\"' None [] [] < end");
+    assert_string_equal(
+        text.as.bytes.data,
+        "KRAIT_E_ARGUMENT -10 'func_new' 'function name is \"bad name\", expected \"package.module:function\"' "
+        "None [] [] < end");
     krait_value_clear(&text);
     krait_error_clear(&err);
 }
@@ -522,7 +527,7 @@ static void json_like_snprintf(void **state) {
     krait_error_clear(&err);
 }
 
-/* ---- errors are the caller's ------------------------------------------------------------------------------------------------------------- */
+/* ---- errors are the caller's ------------------------------------------------------------------------------------- */
 
 static void *make_error(void *user) {
     call("errors:chained", NULL, 0, NULL, user);

@@ -1,5 +1,5 @@
-/* Escape and aliasing: what Python keeps of lent memory is found and named, what only seems to be kept is not, what a result views is
- * copied, or left a view where KRAIT_ALIAS says so. */
+/* Escape and aliasing: what Python keeps of lent memory is found and named, what only seems to be kept is not, what a
+ * result views is copied, or left a view where KRAIT_ALIAS says so. */
 #include "check.h"
 
 #include <pthread.h>
@@ -247,19 +247,23 @@ static const char operating[] =
     "def frame(a, copy):\n"
     "    return pandas.DataFrame(a.copy() if copy else a, columns=list('abcd'), copy=False)\n"
     "operations = [f.strip() for f in '''\n"
-    "    df; df.fillna(0); df.astype('float64'); df.astype('float32'); df.rename(columns={'a': 'z'}); df.assign(e=df['a'] * 2);\n"
-    "    df.clip(-1e300, 1e300); df.where(df == df); df.where(df > 0, 0); df.mask(df != df, 7); df[df['a'] == df['a']];\n"
-    "    df[numpy.ones(len(df), bool)]; pandas.concat([df, df], axis=1); pandas.concat([df, df]); df.copy(deep=False);\n"
-    "    df.reset_index(drop=True); df.set_axis(list('efgh'), axis=1); df.T; df.iloc[:]; df.iloc[2:]; df.iloc[::2]; df.loc[:];\n"
-    "    df[['a', 'b']]; df['b']; df.iloc[:, 1:3]; df.head(5); df.tail(5); df.drop(columns='a'); df.dropna(); df.sort_index();\n"
-    "    df.sort_values('a'); df.reindex(df.index); df.reindex(columns=list('dcba')); df.add_prefix('p'); df.infer_objects();\n"
-    "    df.transform(lambda c: c); df.apply(lambda c: c); df.replace(1e300, 0); df.round(20); df.ffill(); df.interpolate();\n"
-    "    df.truncate(0, 99); df.pipe(lambda d: d); df.squeeze(); df.filter(list('ab')); df.query('a == a'); df.eval('e = a + b');\n"
-    "    df.stack(); df.drop_duplicates(); df.shift(0); df.shift(1); df.diff(); df.cumsum(); df.abs(); df + 0; df * 1; df.rank();\n"
-    "    df.align(df)[0]; df.combine_first(df); df.join(df.rename(columns=str.upper)); df.sample(frac=1, random_state=1);\n"
-    "    df.rolling(2).mean(); df.describe(); df.corr(); df.agg(['min', 'max']); df.groupby(df.index % 2).transform('mean');\n"
-    "    df.swaplevel() if df.index.nlevels > 1 else df; df.set_index('a', drop=False); df.insert(0, 'n', df['a']) or df; df.pop('a');\n"
-    "    df.melt()[['value']]; df.nlargest(3, 'a'); df['a'].to_frame(); df['a'].map(lambda x: x); pandas.Series(a[:, 0], copy=False);\n"
+    "    df; df.fillna(0); df.astype('float64'); df.astype('float32'); df.rename(columns={'a': 'z'});\n"
+    "    df.assign(e=df['a'] * 2); df.clip(-1e300, 1e300); df.where(df == df); df.where(df > 0, 0);\n"
+    "    df.mask(df != df, 7); df[df['a'] == df['a']]; df[numpy.ones(len(df), bool)];\n"
+    "    pandas.concat([df, df], axis=1); pandas.concat([df, df]); df.copy(deep=False);\n"
+    "    df.reset_index(drop=True); df.set_axis(list('efgh'), axis=1); df.T; df.iloc[:]; df.iloc[2:];\n"
+    "    df.iloc[::2]; df.loc[:]; df[['a', 'b']]; df['b']; df.iloc[:, 1:3]; df.head(5); df.tail(5);\n"
+    "    df.drop(columns='a'); df.dropna(); df.sort_index(); df.sort_values('a'); df.reindex(df.index);\n"
+    "    df.reindex(columns=list('dcba')); df.add_prefix('p'); df.infer_objects(); df.transform(lambda c: c);\n"
+    "    df.apply(lambda c: c); df.replace(1e300, 0); df.round(20); df.ffill(); df.interpolate();\n"
+    "    df.truncate(0, 99); df.pipe(lambda d: d); df.squeeze(); df.filter(list('ab')); df.query('a == a');\n"
+    "    df.eval('e = a + b'); df.stack(); df.drop_duplicates(); df.shift(0); df.shift(1); df.diff();\n"
+    "    df.cumsum(); df.abs(); df + 0; df * 1; df.rank(); df.align(df)[0]; df.combine_first(df);\n"
+    "    df.join(df.rename(columns=str.upper)); df.sample(frac=1, random_state=1); df.rolling(2).mean();\n"
+    "    df.describe(); df.corr(); df.agg(['min', 'max']); df.groupby(df.index % 2).transform('mean');\n"
+    "    df.swaplevel() if df.index.nlevels > 1 else df; df.set_index('a', drop=False);\n"
+    "    df.insert(0, 'n', df['a']) or df; df.pop('a'); df.melt()[['value']]; df.nlargest(3, 'a');\n"
+    "    df['a'].to_frame(); df['a'].map(lambda x: x); pandas.Series(a[:, 0], copy=False);\n"
     "'''.split(';') if f.strip()]\n"
     "def name_of(i):\n"
     "    return operations[i] if i < len(operations) else None\n"
@@ -279,7 +283,7 @@ static krait_value lent(void) {
     return krait_vector_f64(data, ROWS);
 }
 
-/* ---- what is kept ------------------------------------------------------------------------------------------------------------- */
+/* ---- what is kept ------------------------------------------------------------------------------------------------ */
 
 /* What krait_loans tells; filled in a callback, looked at afterwards. */
 typedef struct seen {
@@ -328,9 +332,26 @@ static int start_clean(void **state) {
 
 static void what_is_kept_is_named(void **state) {
     static const char *const names[] = {
-        "in_a_global", "a_slice", "an_empty_slice", "a_transposed_view", "a_memoryview", "an_iterator", "a_started_generator", "a_closure",
-        "a_default_argument", "a_partial", "a_cache", "a_context_variable", "a_thread_local", "a_running_thread", "a_caught_exception",
-        "a_frame", "a_suspended_coroutine", "model.fit", "kept_and_failed", "kept_and_returned",
+        "in_a_global",
+        "a_slice",
+        "an_empty_slice",
+        "a_transposed_view",
+        "a_memoryview",
+        "an_iterator",
+        "a_started_generator",
+        "a_closure",
+        "a_default_argument",
+        "a_partial",
+        "a_cache",
+        "a_context_variable",
+        "a_thread_local",
+        "a_running_thread",
+        "a_caught_exception",
+        "a_frame",
+        "a_suspended_coroutine",
+        "model.fit",
+        "kept_and_failed",
+        "kept_and_returned",
     };
     krait_metrics before = at_rest();
     (void)state;
@@ -340,7 +361,8 @@ static void what_is_kept_is_named(void **state) {
         char         name[128], word[256];
         seen         loan;
         snprintf(name, sizeof name, "keeping:%s", names[i]);
-        snprintf(word, sizeof word, "Python kept argument 1 (float64 array (20)), which was lent for the call only, after %s ", name);
+        snprintf(word, sizeof word,
+                 "Python kept argument 1 (float64 array (20)), which was lent for the call only, after %s ", name);
         call1(name, lent(), 0, &out, &err);
         if (!err) fail_msg("%s was not found to keep its argument", name);
         assert_int_equal(out.kind, KRAIT_KIND_NONE);
@@ -389,9 +411,11 @@ static void the_exception_is_the_cause(void **state) {
 static void every_kept_argument_is_listed(void **state) {
     static double second[3];
     krait_error  *err = NULL;
-    krait_arg     args[] = { krait_pos(lent()), krait_kw("values", krait_vector_f64(second, 3)), krait_kw("n", krait_i64(1)) };
+    krait_arg     args[] = { krait_pos(lent()), krait_kw("values", krait_vector_f64(second, 3)),
+                             krait_kw("n", krait_i64(1)) };
     (void)state;
-    define("escape_two", "held = []\ndef keep(a, values, n):\n    held.extend((a, values))\ndef forget():\n    held.clear()\n");
+    define("escape_two",
+           "held = []\ndef keep(a, values, n):\n    held.extend((a, values))\ndef forget():\n    held.clear()\n");
     call("escape_two:keep", args, 3, NULL, &err);
     assert_error(err, KRAIT_E_ESCAPED, "argument 1 (float64 array (20))");
     assert_int_equal(look_at_loans().count, 2);
@@ -405,12 +429,24 @@ static void every_kept_argument_is_listed(void **state) {
     assert_no_loans("two arguments");
 }
 
-/* ---- what only seems to be kept ----------------------------------------------------------------------------------------------------- */
+/* ---- what only seems to be kept ---------------------------------------------------------------------------------- */
 
 static void what_is_dead_is_no_escape(void **state) {
     static const char *const names[] = {
-        "nothing", "a_cycle", "an_old_cycle", "a_cycle_through_an_object", "a_weak_reference", "an_ended_thread", "an_executor",
-        "asyncio_run", "coroutine", "a_consumed_generator", "a_dropped_generator", "a_handled_exception", "a_logged_exception", "pandas_work",
+        "nothing",
+        "a_cycle",
+        "an_old_cycle",
+        "a_cycle_through_an_object",
+        "a_weak_reference",
+        "an_ended_thread",
+        "an_executor",
+        "asyncio_run",
+        "coroutine",
+        "a_consumed_generator",
+        "a_dropped_generator",
+        "a_handled_exception",
+        "a_logged_exception",
+        "pandas_work",
     };
     krait_metrics before;
     (void)state;
@@ -459,7 +495,8 @@ static void exceptions_do_not_keep_arguments(void **state) {
             char         name[128];
             snprintf(name, sizeof name, "raising:%s", rows[i].name);
             status = call1(name, lent(), 0, NULL, with_error ? &err : NULL);
-            if (status != rows[i].status) fail_msg("%s: %s: %s", name, krait_status_name(status), krait_error_message(err));
+            if (status != rows[i].status)
+                fail_msg("%s: %s: %s", name, krait_status_name(status), krait_error_message(err));
             if (with_error) assert_string_equal(krait_error_python_type(err), rows[i].type);
             krait_error_clear(&err);
             assert_int_equal(krait_loans(NULL, NULL), 0);
@@ -467,7 +504,8 @@ static void exceptions_do_not_keep_arguments(void **state) {
     assert_nothing_left(&before);
 }
 
-/* A full collection is made once a second for each function: a second old cycle within it may be told as kept, and is listed until then. */
+/* A full collection is made once a second for each function: a second old cycle within it may be told as kept, and is
+ * listed until then. */
 static void old_cycles_in_quick_succession(void **state) {
     krait_error *err = NULL;
     (void)state;
@@ -480,7 +518,7 @@ static void old_cycles_in_quick_succession(void **state) {
     }
 }
 
-/* ---- what is returned ------------------------------------------------------------------------------------------------------------------ */
+/* ---- what is returned -------------------------------------------------------------------------------------------- */
 
 static bool in_lent(const void *at) {
     return (const char *)at >= (const char *)data && (const char *)at < (const char *)(data + ROWS);
@@ -619,7 +657,8 @@ static const struct inside {
     const char *name, *path;
     int         first;
 } insides[] = {
-    { "in_a_list", "1", 1 }, { "in_a_tuple", "1", 2 }, { "in_a_dict", "a", 1 }, { "deep_inside", "z", 1 }, { "deep_inside", "x.0.1.y", 3 },
+    { "in_a_list", "1", 1 },   { "in_a_tuple", "1", 2 },        { "in_a_dict", "a", 1 },
+    { "deep_inside", "z", 1 }, { "deep_inside", "x.0.1.y", 3 },
 };
 
 static void a_view_inside_a_container_is_copied(void **state) {
@@ -760,7 +799,7 @@ static void overlapping_arguments(void **state) {
     assert_int_equal(krait_loans(NULL, NULL), 0);
 }
 
-/* ---- pandas ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- pandas ------------------------------------------------------------------------------------------------------ */
 
 enum { COLUMNS = 4, FRAME_ROWS = 25 };
 

@@ -1,5 +1,5 @@
-/* Whose memory: krait_owned is released exactly once whatever happens, KRAIT_COPY is Python's own, KRAIT_WRITABLE alone lets Python write,
- * and what krait_shutdown leaves alone. */
+/* Whose memory: krait_owned is released exactly once whatever happens, KRAIT_COPY is Python's own, KRAIT_WRITABLE
+ * alone lets Python write, and what krait_shutdown leaves alone. */
 #include "check.h"
 
 #include <pthread.h>
@@ -78,10 +78,11 @@ static void assert_released_once(gift *mine, const char *when) {
     if (atomic_load(&mine->released) != 1) fail_msg("released %d times: %s", atomic_load(&mine->released), when);
 }
 
-/* ---- released once ------------------------------------------------------------------------------------------------------------- */
+/* ---- released once ----------------------------------------------------------------------------------------------- */
 
 /* One call with arguments of which one is a gift, and the status it must end with. */
-static void give_once(const char *name, krait_arg *args, size_t n, gift *mine, krait_status expected, const char *when) {
+static void give_once(const char *name, krait_arg *args, size_t n, gift *mine, krait_status expected,
+                      const char *when) {
     krait_error *err = NULL;
     krait_value  out;
     call(name, args, n, &out, &err);
@@ -97,9 +98,15 @@ static void in_calls_that_end_well_and_badly(void **state) {
         const char  *name;
         krait_status status;
     } rows[] = {
-        { "owned:total", KRAIT_OK },         { "owned:identity", KRAIT_OK },     { "owned:part", KRAIT_OK },
-        { "owned:fail", KRAIT_E_PYTHON },    { "owned:refuse", KRAIT_E_UNSUPPORTED }, { "owned:cycle", KRAIT_OK },
-        { "owned:absent", KRAIT_E_NOT_FOUND }, { "no_such_module:f", KRAIT_E_IMPORT }, { "owned:forget", KRAIT_E_PYTHON },
+        { "owned:total", KRAIT_OK },
+        { "owned:identity", KRAIT_OK },
+        { "owned:part", KRAIT_OK },
+        { "owned:fail", KRAIT_E_PYTHON },
+        { "owned:refuse", KRAIT_E_UNSUPPORTED },
+        { "owned:cycle", KRAIT_OK },
+        { "owned:absent", KRAIT_E_NOT_FOUND },
+        { "no_such_module:f", KRAIT_E_IMPORT },
+        { "owned:forget", KRAIT_E_PYTHON },
         { "owned:kept", KRAIT_E_KIND },
     };
     static const uint32_t flags[] = { 0, KRAIT_WRITABLE, KRAIT_COPY, KRAIT_ALIAS, KRAIT_COPY | KRAIT_WRITABLE };
@@ -115,7 +122,8 @@ static void in_calls_that_end_well_and_badly(void **state) {
 
 static void beside_a_bad_argument(void **state) {
     static const int64_t negative[] = { -1 };
-    const krait_value    bad[] = { krait_str(NULL), krait_text("\xff", 1), krait_vector_f64(NULL, 3), krait_ndarray("", krait_f64_type(), 1, negative, NULL) };
+    const krait_value         bad[] = { krait_str(NULL), krait_text("\xff", 1), krait_vector_f64(NULL, 3),
+                                        krait_ndarray("", krait_f64_type(), 1, negative, NULL) };
     static const krait_status statuses[] = { KRAIT_E_ARGUMENT, KRAIT_E_ENCODING, KRAIT_E_ARGUMENT, KRAIT_E_SHAPE };
     krait_metrics        before = at_rest();
     (void)state;
@@ -125,7 +133,8 @@ static void beside_a_bad_argument(void **state) {
             krait_arg args[2];
             args[position] = krait_pos(given(&mine));
             args[1 - position] = krait_pos(bad[i]);
-            give_once("owned:total", args, 2, &mine, statuses[i], position ? "after a bad argument" : "before a bad argument");
+            give_once("owned:total", args, 2, &mine, statuses[i],
+                      position ? "after a bad argument" : "before a bad argument");
         }
     assert_nothing_left(&before);
 }
@@ -135,7 +144,8 @@ static void in_the_bad_argument_itself(void **state) {
     gift                 mine[4] = { new_gift(), new_gift(), new_gift(), new_gift() };
     krait_arg            args[4];
     (void)state;
-    args[0] = krait_pos(krait_owned(krait_ndarray(mine[0].data, krait_f64_type(), 2, shape, NULL), release_gift, &mine[0]));
+    args[0] = krait_pos(
+        krait_owned(krait_ndarray(mine[0].data, krait_f64_type(), 2, shape, NULL), release_gift, &mine[0]));
     give_once("owned:total", &args[0], 1, &mine[0], KRAIT_E_SHAPE, "shape overflow");
     args[1] = krait_with(krait_pos(given(&mine[1])), 64);
     give_once("owned:total", &args[1], 1, &mine[1], KRAIT_E_UNSUPPORTED, "unknown flag");
@@ -267,7 +277,7 @@ static void a_result_given_away(void **state) {
     assert_nothing_left(&before);
 }
 
-/* ---- copies and writing -------------------------------------------------------------------------------------------------------------- */
+/* ---- copies and writing ------------------------------------------------------------------------------------------ */
 
 static void a_copy_is_pythons_own(void **state) {
     static double data[] = { 1, 2, 3 };
@@ -294,7 +304,7 @@ static void read_only_unless_granted(void **state) {
     static const char *const ways_in[] = { "owned:unlock", "owned:unlock_view", "owned:unlock_buffer" };
     static double            data[] = { 1, 2, 3 };
     krait_error             *err = NULL;
-    krait_arg                args[] = { krait_pos(krait_vector_f64(data, 3)), krait_pos(krait_i64(1)), krait_pos(krait_f64(-5)) };
+    krait_arg args[] = { krait_pos(krait_vector_f64(data, 3)), krait_pos(krait_i64(1)), krait_pos(krait_f64(-5)) };
     (void)state;
     call("owned:write", args, 3, NULL, &err);
     assert_string_equal(krait_error_python_type(err), "ValueError");
@@ -330,7 +340,7 @@ static void a_writable_result_is_the_hosts(void **state) {
     krait_value_clear(&out);
 }
 
-/* ---- shutdown: last, since nothing can be called afterwards ----------------------------------------------------------------------------- */
+/* ---- shutdown: last, since nothing can be called afterwards ------------------------------------------------------ */
 
 static void on_shutdown(void **state) {
     static gift  returned, refused;

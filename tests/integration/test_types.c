@@ -1,5 +1,5 @@
-/* Element types: names, the makers of each dtype, datetime64 and timedelta64 of every unit and multiple, records read field by field.
- * Layouts are the matter of test_arrays.c. */
+/* Element types: names, the makers of each dtype, datetime64 and timedelta64 of every unit and multiple, records read
+ * field by field. Layouts are the matter of test_arrays.c. */
 #include "check.h"
 
 static const char module[] =
@@ -54,7 +54,7 @@ static char order(void) {
     return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? '<' : '>';
 }
 
-/* ---- one dtype each -------------------------------------------------------------------------------------------------------- */
+/* ---- one dtype each ---------------------------------------------------------------------------------------------- */
 
 typedef struct given {
     krait_value vector, matrix;
@@ -69,8 +69,9 @@ enum { PLAIN = 14 };
 static void list_given(given *all) {
     static const char kinds[] = "?biiiiuuuufffcc";
     size_t            i = 0;
-#define GIVEN(NAME, name, code, type, size, text) \
-    all[i++] = (given){ krait_vector_##name((const type *)memory, 6), krait_matrix_##name((const type *)memory, 2, 3), &kinds[code], size };
+#define GIVEN(NAME, name, code, type, size, text)                                                                      \
+    all[i++] = (given){ krait_vector_##name((const type *)memory, 6), krait_matrix_##name((const type *)memory, 2, 3), \
+                        &kinds[code], size };
     KRAIT_DTYPE_MAP(GIVEN)
 #undef GIVEN
     assert_int_equal(i, PLAIN);
@@ -78,7 +79,8 @@ static void list_given(given *all) {
 
 /* What Python should see: dtype, shape, bytes. */
 static void expect(char *text, size_t size, const given *one, const char *shape) {
-    size_t length = (size_t)snprintf(text, size, "%c%c%zu %s ", one->bytes == 1 ? '|' : order(), *one->kind, one->bytes, shape);
+    size_t length = (size_t)snprintf(text, size, "%c%c%zu %s ", one->bytes == 1 ? '|' : order(), *one->kind, one->bytes,
+                                     shape);
     for (size_t i = 0; i < 6 * one->bytes; i++)
         length += (size_t)snprintf(text + length, size - length, "%02x", ((const unsigned char *)memory)[i]);
 }
@@ -130,7 +132,7 @@ static void dtypes_have_numpys_names(void **state) {
     }
 }
 
-/* ---- times -------------------------------------------------------------------------------------------------------------------- */
+/* ---- times ------------------------------------------------------------------------------------------------------- */
 
 static const char units[][8] = { "", "Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as" };
 static const int64_t ticks[] = { 0, 1, -1, INT64_MIN, INT64_MAX, INT64_MIN + 1, 1700000000 };
@@ -156,7 +158,8 @@ static void check_time(krait_dtype dtype) {
     numpy_name(name, sizeof name, dtype);
     length = (size_t)snprintf(expected, sizeof expected, "%s (%zu,) ", name, COUNT(ticks));
     for (size_t i = 0; i < sizeof ticks; i++)
-        length += (size_t)snprintf(expected + length, sizeof expected - length, "%02x", ((const unsigned char *)ticks)[i]);
+        length += (size_t)snprintf(expected + length, sizeof expected - length, "%02x",
+                                   ((const unsigned char *)ticks)[i]);
     call1("dtypes:describe", vector, 0, &out, &err);
     assert_good(err);
     assert_text(&out, expected);
@@ -207,8 +210,12 @@ static void times_mean_what_they_say(void **state) {
 
 /* An int would have lost the unit, and whether there is one would depend on the unit. */
 static void scalar_times_are_refused_in_every_unit(void **state) {
-    static const char *const made[] = { "numpy.datetime64('2024-01-01', 'ns')", "numpy.datetime64('2024-01-01')", "numpy.timedelta64(5, 'ns')",
-                                        "numpy.timedelta64(5, 's')", "numpy.datetime64('NaT')", "[numpy.timedelta64(1, 'ps')]" };
+    static const char *const made[] = { "numpy.datetime64('2024-01-01', 'ns')",
+                                        "numpy.datetime64('2024-01-01')",
+                                        "numpy.timedelta64(5, 'ns')",
+                                        "numpy.timedelta64(5, 's')",
+                                        "numpy.datetime64('NaT')",
+                                        "[numpy.timedelta64(1, 'ps')]" };
     (void)state;
     for (size_t i = 0; i < COUNT(made); i++) {
         krait_error *err = NULL;
@@ -235,7 +242,7 @@ static void wrong_times_are_refused(void **state) {
     assert_error(err, KRAIT_E_ARGUMENT, "int64 has unit 7, expected 0");
 }
 
-/* ---- records -------------------------------------------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------------------------------- */
 
 static void records_field_by_field(void **state) {
     krait_metrics      before = at_rest();
@@ -370,7 +377,8 @@ static void records_with_fields_that_cannot_be_read(void **state) {
     krait_value  out;
     krait_array  all, x, name;
     (void)state;
-    call1("dtypes:make", krait_str("numpy.array([('ab', 1.5), ('c', 2.5)], [('name', 'S5'), ('x', 'f8')])"), 0, &out, &err);
+    call1("dtypes:make", krait_str("numpy.array([('ab', 1.5), ('c', 2.5)], [('name', 'S5'), ('x', 'f8')])"), 0, &out,
+          &err);
     krait_get_array(&out, KRAIT_STRUCT, 1, &all, &err);
     krait_array_field(&all, "x", KRAIT_F64, &x, &err);
     assert_good(err);

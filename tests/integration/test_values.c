@@ -1,5 +1,5 @@
-/* Values without layout: scalars, text, bytes, lists and maps, both ways and bit for bit; readers that refuse; results passed on.
- * Arrays are the matter of test_arrays.c and test_types.c. */
+/* Values without layout: scalars, text, bytes, lists and maps, both ways and bit for bit; readers that refuse;
+ * results passed on. Arrays are the matter of test_arrays.c and test_types.c. */
 #include "check.h"
 
 #include <math.h>
@@ -74,14 +74,15 @@ static void assert_same(const krait_value *got, const krait_value *expected, con
     case KRAIT_KIND_TEXT:
     case KRAIT_KIND_BYTES:
         same = got->as.bytes.size == expected->as.bytes.size &&
-               (!expected->as.bytes.size || !memcmp(got->as.bytes.data, expected->as.bytes.data, expected->as.bytes.size));
+               (!expected->as.bytes.size ||
+                !memcmp(got->as.bytes.data, expected->as.bytes.data, expected->as.bytes.size));
         break;
     default: break;
     }
     if (!same) fail_msg("%s: kind %d instead of %d, or other contents", what, got->kind, expected->kind);
 }
 
-/* ---- the table of scalars -------------------------------------------------------------------------------------------------- */
+/* ---- the table of scalars ---------------------------------------------------------------------------------------- */
 
 typedef struct row {
     const char *python;
@@ -228,7 +229,7 @@ static void scalars_of_other_types(void **state) {
     }
 }
 
-/* ---- lists and maps -------------------------------------------------------------------------------------------------------- */
+/* ---- lists and maps ---------------------------------------------------------------------------------------------- */
 
 static const krait_value *at(const krait_value *list, size_t index) {
     const krait_value *item;
@@ -252,14 +253,17 @@ static void nested_results(void **state) {
     krait_value   out, copy;
     krait_array   array;
     (void)state;
-    call1("values:make",
-          krait_str("(1, [2.5, 'x', None, [True]], {'a': numpy.arange(3), '\\u00e9': {'c': b'z', '': ()}}, (), Pair(-1, {}))"), 0,
-          &out, &err);
+    call1(
+        "values:make",
+        krait_str(
+            "(1, [2.5, 'x', None, [True]], {'a': numpy.arange(3), '\\u00e9': {'c': b'z', '': ()}}, (), Pair(-1, {}))"),
+        0, &out, &err);
     assert_good(err);
     assert_int_equal(krait_list_len(&out), 5);
     for (int round = 0; round < 2; round++) { /* the second time of a copy that knows no Python */
         const krait_value *all = round ? &copy : &out;
-        const krait_value *map = at(all, 2), expected[] = { krait_i64(1), krait_f64(2.5), krait_str("x"), krait_bytes("z", 1) };
+        const krait_value *map = at(all, 2),
+                          expected[] = { krait_i64(1), krait_f64(2.5), krait_str("x"), krait_bytes("z", 1) };
         assert_same(at(all, 0), &expected[0], "item 0");
         assert_same(at(at(all, 1), 0), &expected[1], "item 1, 0");
         assert_same(at(at(all, 1), 1), &expected[2], "item 1, 1");
@@ -306,7 +310,8 @@ static void columns_of_a_map(void **state) {
     krait_value  out;
     krait_array  column;
     (void)state;
-    call1("values:make", krait_str("{'close': numpy.array([1.5, 2.5]), 'n': 2, 'grid': numpy.zeros((2, 2))}"), 0, &out, &err);
+    call1("values:make", krait_str("{'close': numpy.array([1.5, 2.5]), 'n': 2, 'grid': numpy.zeros((2, 2))}"), 0, &out,
+          &err);
     krait_get_column(&out, "close", KRAIT_F64, &column, &err);
     assert_good(err);
     assert_int_equal(column.size, 2);
@@ -322,7 +327,7 @@ static void columns_of_a_map(void **state) {
     krait_value_clear(&out);
 }
 
-/* ---- readers refuse --------------------------------------------------------------------------------------------------------- */
+/* ---- readers refuse ---------------------------------------------------------------------------------------------- */
 
 static void readers_explain_a_mismatch(void **state) {
     krait_error       *err = NULL;
@@ -335,7 +340,8 @@ static void readers_explain_a_mismatch(void **state) {
     uint64_t           u;
     bool               b;
     (void)state;
-    call1("values:make", krait_str("(numpy.arange(10, dtype=numpy.int32), 2**53 + 1, 2.5, 'five5', float('nan'), -1, 2.0**63)"), 0,
+    call1("values:make",
+          krait_str("(numpy.arange(10, dtype=numpy.int32), 2**53 + 1, 2.5, 'five5', float('nan'), -1, 2.0**63)"), 0,
           &out, &err);
     assert_good(err);
     krait_get_array(at(&out, 0), KRAIT_F64, 2, &array, &err);
@@ -346,7 +352,8 @@ static void readers_explain_a_mismatch(void **state) {
     krait_get_array(at(&out, 3), KRAIT_F64, -1, &array, &err);
     assert_error(err, KRAIT_E_KIND, "value is text of 5 bytes, expected an array of float64");
     krait_get_f64(at(&out, 1), &x, &err);
-    assert_error(err, KRAIT_E_RANGE, "value is 9007199254740993, which a double (whole numbers up to 2^53) cannot hold");
+    assert_error(err, KRAIT_E_RANGE,
+                 "value is 9007199254740993, which a double (whole numbers up to 2^53) cannot hold");
     krait_get_i64(at(&out, 2), &n, &err);
     assert_error(err, KRAIT_E_RANGE, "value is 2.5, which int64 cannot hold");
     krait_get_i64(at(&out, 4), &n, &err);
@@ -375,7 +382,8 @@ static void readers_take_what_holds_the_number(void **state) {
     int64_t      n;
     uint64_t     u;
     (void)state;
-    call1("values:make", krait_str("(2**53, 2.0**62, True, numpy.array(7, numpy.int16), numpy.array(1-2j), 2**63)"), 0, &out, &err);
+    call1("values:make", krait_str("(2**53, 2.0**62, True, numpy.array(7, numpy.int16), numpy.array(1-2j), 2**63)"), 0,
+          &out, &err);
     krait_get_f64(at(&out, 0), &x, &err);
     assert_good(err);
     assert_true(x == 9007199254740992.0);
@@ -418,7 +426,7 @@ static void errors_stick(void **state) {
     assert_error(err, KRAIT_E_PYTHON, "division by zero");
 }
 
-/* ---- results passed on ------------------------------------------------------------------------------------------------------ */
+/* ---- results passed on ------------------------------------------------------------------------------------------- */
 
 static bool is_true(const char *name, krait_value value) {
     krait_error *err = NULL;
@@ -431,9 +439,18 @@ static bool is_true(const char *name, krait_value value) {
 }
 
 static void borrowed_results_are_the_same_object(void **state) {
-    static const char *const made[] = { "numpy.arange(5.0)", "numpy.arange(12).reshape(3, 4).T", "'t' * 100", "b'b' * 100",
-                                        "[1, [2, 'three']]", "(1, (2, 3))", "{'k': [1.5]}", "Pair(1, 2)", "numpy.zeros((1,) * 5)",
-                                        "numpy.zeros(2, [('x', 'f8')])", "{}", "[]" };
+    static const char *const made[] = { "numpy.arange(5.0)",
+                                        "numpy.arange(12).reshape(3, 4).T",
+                                        "'t' * 100",
+                                        "b'b' * 100",
+                                        "[1, [2, 'three']]",
+                                        "(1, (2, 3))",
+                                        "{'k': [1.5]}",
+                                        "Pair(1, 2)",
+                                        "numpy.zeros((1,) * 5)",
+                                        "numpy.zeros(2, [('x', 'f8')])",
+                                        "{}",
+                                        "[]" };
     krait_metrics before = at_rest();
     (void)state;
     for (size_t i = 0; i < COUNT(made); i++) {
@@ -496,7 +513,8 @@ static void copies_go_in_as_new_objects(void **state) {
     krait_error  *err = NULL;
     krait_value   out, copy;
     (void)state;
-    call1("values:make", krait_str("keep([1, 2.5, None, 'a\\0b', b'c', True, 3j, 2**64 - 1, {'x': [], '\\u00e9': {'y': -1}}])"), 0,
+    call1("values:make",
+          krait_str("keep([1, 2.5, None, 'a\\0b', b'c', True, 3j, 2**64 - 1, {'x': [], '\\u00e9': {'y': -1}}])"), 0,
           &out, &err);
     krait_value_copy(&out, &copy, &err);
     assert_good(err);
@@ -508,7 +526,7 @@ static void copies_go_in_as_new_objects(void **state) {
     assert_nothing_left(&before);
 }
 
-/* ---- results outlive everything ------------------------------------------------------------------------------------------------ */
+/* ---- results outlive everything ---------------------------------------------------------------------------------- */
 
 typedef struct errand {
     krait_value  out;
@@ -517,11 +535,12 @@ typedef struct errand {
 
 static void *call_elsewhere(void *user) {
     errand *mine = user;
-    krait_module_from_source("passing",
-                             "import numpy\n"
-                             "def work():\n"
-                             "    return {'a': numpy.arange(100000.0), 't': 'text' * 1000, 'b': bytes(range(256)) * 10}\n",
-                             &mine->err);
+    krait_module_from_source(
+        "passing",
+        "import numpy\n"
+        "def work():\n"
+        "    return {'a': numpy.arange(100000.0), 't': 'text' * 1000, 'b': bytes(range(256)) * 10}\n",
+        &mine->err);
     call("passing:work", NULL, 0, &mine->out, &mine->err);
     return NULL;
 }
