@@ -4,9 +4,14 @@ Makes the `krait` package importable from the sources inside libkrait, and undoe
 SIGINT and standard streams. Imports nothing that is not built in: every millisecond here is paid by every program.
 """
 
+from __future__ import annotations
+
 import sys
-from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` alone would take 5 ms
+    from types import ModuleType
+    from typing import Any
 
 _ModuleSpec: Any = sys.modules["_frozen_importlib"].ModuleSpec
 
@@ -40,7 +45,7 @@ def install(sources: dict[str, bytes], library: str, token: int, log: Any) -> st
     host: Any = sys.modules.get("_krait_host")
     if host is not None:
         return None if host.token == token else str(host.library)
-    host = ModuleType("_krait_host", "The libkrait that runs in this process.")
+    host = type(sys)("_krait_host", "The libkrait that runs in this process.")
     host.library, host.token, host.log = library, token, log
     sys.modules["_krait_host"] = host
     sys.meta_path.insert(0, Finder(sources, library))
