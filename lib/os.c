@@ -59,8 +59,8 @@ bool krait__event_wait(krait__event *event, int64_t timeout_ms) {
     return dispatch_semaphore_wait(event->semaphore, until) == 0;
 }
 #else
-/* POSIX's sem_timedwait knows only the clock that can be set; glibc has one for any clock. */
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 30)
+/* POSIX's sem_timedwait knows only the clock that can be set; glibc has one for any clock, which ThreadSanitizer does not know. */
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 30) && !defined(__SANITIZE_THREAD__)
 enum { SEMAPHORE_CLOCK = CLOCK_MONOTONIC };
 #define WAIT_UNTIL(semaphore, until) sem_clockwait(semaphore, CLOCK_MONOTONIC, until)
 #else

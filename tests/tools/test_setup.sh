@@ -5,8 +5,9 @@
 set -uo pipefail
 
 root=$(cd -- "${BASH_SOURCE[0]%/*}/../.." && pwd)
-mkdir -p "$root/build"
-work=$(mktemp -d "$root/build/test_setup.XXXXXX") || exit 1
+build=$(realpath -m "${BUILD:-$root/build}")
+mkdir -p "$build"
+work=$(mktemp -d "$build/test_setup.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 failures=0
 
