@@ -26,7 +26,8 @@ typedef struct search {
     int (*get)(void);
 } search;
 
-/* Debian's libblas.so.3 is OpenBLAS under another name, so any file with "blas" in its name is asked for each spelling. */
+/* Debian's libblas.so.3 is OpenBLAS under another name, so any file with "blas" in its name is asked for each spelling.
+ */
 static bool look(void *user, const char *path) {
     search     *found = user;
     const char *name = strrchr(path, '/');
@@ -46,7 +47,8 @@ static bool look(void *user, const char *path) {
 }
 
 static bool environment_says(void) {
-    static const char *const names[] = { "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "OMP_NUM_THREADS" };
+    static const char *const names[] = { "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
+                                         "OMP_NUM_THREADS" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *value = getenv(names[i]);
         if (value && *value) return true;

@@ -1,6 +1,7 @@
 /* blas: the thread budget of the BLAS that numpy brought in.
  *
- * Set through the library's own function, since the environment is read only once, as the library is loaded, and belongs to the host. */
+ * Set through the library's own function, since the environment is read only once, as the library is loaded, and
+ * belongs to the host. */
 #ifndef KRAIT_LIB_BLAS_H
 #define KRAIT_LIB_BLAS_H
 

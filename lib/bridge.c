@@ -10,7 +10,7 @@ static struct {
     PyObject *bridge; /* __dict__ of krait._bridge */
 } modules;
 
-/* ---- a log function for Python ----------------------------------------------------------------------------------------------------- */
+/* ---- a log function for Python ----------------------------------------------------------------------------------- */
 
 static PyObject *log_from_python(PyObject *self, PyObject *args) {
     int         overflow;
@@ -25,7 +25,7 @@ static PyObject *log_from_python(PyObject *self, PyObject *args) {
 
 static PyMethodDef log_method = { "log", log_from_python, KRAIT__METH_VARARGS, "log(level, text) into the host's log" };
 
-/* ---- boot ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- boot -------------------------------------------------------------------------------------------------------- */
 
 static PyObject *all_sources(void) {
     PyObject *sources = py.PyDict_New();
@@ -45,10 +45,12 @@ static PyObject *run_boot(void) {
     const krait__source *boot = krait__sources;
     PyObject            *code, *result = NULL, *globals = py.PyDict_New();
     while (boot->module && strcmp(boot->module, "krait._boot") != 0) boot++;
-    code = globals ? py.Py_CompileString((const char *)boot->text, "<libkrait>/krait/_boot.py", Py_file_input_START) : NULL;
+    code = globals ? py.Py_CompileString((const char *)boot->text, "<libkrait>/krait/_boot.py", Py_file_input_START)
+                   : NULL;
     if (code && !py.PyDict_SetItemString(globals, "__builtins__", py.PyEval_GetBuiltins())) {
         PyObject *name = py.PyUnicode_InternFromString("krait._boot");
-        if (name && !py.PyDict_SetItemString(globals, "__name__", name)) result = py.PyEval_EvalCode(code, globals, globals);
+        if (name && !py.PyDict_SetItemString(globals, "__name__", name))
+            result = py.PyEval_EvalCode(code, globals, globals);
         if (name) py.Py_DecRef(name);
     }
     if (code) py.Py_DecRef(code);
@@ -77,8 +79,10 @@ static PyObject *install(const char *library, PyObject *log) {
 
 static krait_status refuse_second(PyObject *other, const char *library, krait_error **err) {
     const char *path = py.PyUnicode_AsUTF8AndSize(other, NULL);
-    return krait__fail(err, KRAIT_E_CONFLICT, "two copies of krait in one process: %s runs Python already, %s is the second; "
-                       "link or load only one of them", path ? path : "another one", library);
+    return krait__fail(err, KRAIT_E_CONFLICT,
+                       "two copies of krait in one process: %s runs Python already, %s is the second; "
+                       "link or load only one of them",
+                       path ? path : "another one", library);
 }
 
 static bool settle(PyObject *log, bool own_start, bool host_faults) {
@@ -95,19 +99,17 @@ krait_status krait__bridge_boot(const char *library, bool own_start, bool host_f
     PyObject    *log = py.PyCFunction_NewEx(&log_method, NULL, NULL), *other = NULL;
     if (!modules.boot) modules.boot = run_boot();
     if (modules.boot && log) other = install(library, log);
-    if (!other)
-        status = krait__pyerr_take(KRAIT_E_INIT, err);
-    else if (other != py._Py_NoneStruct)
-        status = refuse_second(other, library, err);
-    else if (!settle(log, own_start, host_faults))
-        status = krait__pyerr_take(KRAIT_E_INIT, err);
+    if (!other) status = krait__pyerr_take(KRAIT_E_INIT, err);
+    else if (other != py._Py_NoneStruct) status = refuse_second(other, library, err);
+    else if (!settle(log, own_start, host_faults)) status = krait__pyerr_take(KRAIT_E_INIT, err);
     if (other) py.Py_DecRef(other);
     if (log) py.Py_DecRef(log);
     return status;
 }
 
 krait_status krait__bridge_add_path(const char *path, int position, krait_error **err) {
-    PyObject *args[2] = { py.PyUnicode_FromStringAndSize(path, (Py_ssize_t)strlen(path)), py.PyLong_FromLongLong(position) };
+    PyObject *args[2] = { py.PyUnicode_FromStringAndSize(path, (Py_ssize_t)strlen(path)),
+                          py.PyLong_FromLongLong(position) };
     PyObject *done = args[0] && args[1] ? boot_call("add_path", args, 2) : NULL;
     for (int i = 0; i < 2; i++)
         if (args[i]) py.Py_DecRef(args[i]);
@@ -116,7 +118,7 @@ krait_status krait__bridge_add_path(const char *path, int position, krait_error 
     return KRAIT_OK;
 }
 
-/* ---- helpers ----------------------------------------------------------------------------------------------------------------------------- */
+/* ---- helpers ----------------------------------------------------------------------------------------------------- */
 
 PyObject *krait__bridge_get(const char *name) {
     if (!modules.bridge) {

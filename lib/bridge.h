@@ -12,8 +12,8 @@ typedef struct krait__source {
 } krait__source;
 extern const krait__source krait__sources[];
 
-/* Runs krait._boot and puts its finder in front. KRAIT_E_CONFLICT when another libkrait did so before. `own_start`: krait started this
- * Python and is on its main thread. `host_faults`: the host handles SIGSEGV. */
+/* Runs krait._boot and puts its finder in front. KRAIT_E_CONFLICT when another libkrait did so before. `own_start`:
+ * krait started this Python and is on its main thread. `host_faults`: the host handles SIGSEGV. */
 krait_status krait__bridge_boot(const char *library, bool own_start, bool host_faults, krait_error **err);
 
 /* krait._boot's add_path. */

@@ -1,7 +1,7 @@
 /* call: the only file that enters user code.
  *
- * The order at the end of a call is fixed: the result is converted (what of it lies in lent memory is copied), an exception becomes data and its
- * frames are cleared, the arguments are dropped, and then every loan must be dead. */
+ * The order at the end of a call is fixed: the result is converted (what of it lies in lent memory is copied), an
+ * exception becomes data and its frames are cleared, the arguments are dropped, and then every loan must be dead. */
 #include <string.h>
 
 #include "bridge.h"
@@ -15,18 +15,18 @@
 #include "value.h"
 
 enum {
-    FEW = 8,                                 /* arguments that need no allocation */
-    FULL_COLLECTION_EVERY_NS = 1000000000    /* per function: a full collection takes 7-170 ms */
+    FEW = 8,                              /* arguments that need no allocation */
+    FULL_COLLECTION_EVERY_NS = 1000000000 /* per function: a full collection takes 7-170 ms */
 };
 
 typedef struct invocation {
-    krait_func      *func;
-    const krait_arg *args;
-    size_t           n, made; /* arguments; of these, converted */
-    PyObject       **objects; /* n + 1: the first belongs to the vectorcall protocol */
-    krait__loan     *loans;   /* n */
-    size_t           loan_count;
-    krait__thread   *thread;
+    krait_func               *func;
+    const krait_arg          *args;
+    size_t                    n, made; /* arguments; of these, converted */
+    PyObject                **objects; /* n + 1: the first belongs to the vectorcall protocol */
+    krait__loan              *loans;   /* n */
+    size_t                    loan_count;
+    krait__thread            *thread;
     const krait_call_options *options; /* checked, or NULL */
 } invocation;
 
@@ -34,7 +34,7 @@ typedef struct invocation {
 #define COLD __attribute__((noinline, cold))
 #define ALWAYS __attribute__((always_inline))
 
-/* ---- arguments ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
 
 static void release_owned(const krait_arg *arg) {
     if (arg->value.flags & KRAIT_VALUE_OWNED_ && arg->value.release) arg->value.release(arg->value.owner);
@@ -82,7 +82,8 @@ static inline bool lend_one(invocation *call, size_t i) {
     return true;
 }
 
-/* The rest of the arguments, from call->made on. Stops at the first that fails; those after it are consumed all the same. */
+/* The rest of the arguments, from call->made on. Stops at the first that fails; those after it are consumed all the
+ * same. */
 static krait_status convert_rest(invocation *call, krait_error **err) {
     for (; call->made < call->n; call->made++) {
         krait_status status;
@@ -96,7 +97,7 @@ static krait_status convert_rest(invocation *call, krait_error **err) {
     return KRAIT_OK;
 }
 
-/* ---- loans at the end of a call ----------------------------------------------------------------------------------------------------------------- */
+/* ---- loans at the end of a call ---------------------------------------------------------------------------------- */
 
 static bool all_dead(const invocation *call) {
     for (size_t i = 0; i < call->loan_count; i++)
@@ -112,7 +113,8 @@ static void collect(int generation) {
     else py.PyErr_Clear();
 }
 
-/* A cycle may be all that keeps an argument: young ones are looked through at once, all of them at most once a second. */
+/* A cycle may be all that keeps an argument: young ones are looked through at once, all of them at most once a second.
+ */
 static bool dead_after_collection(invocation *call) {
     int64_t now = krait__os_now(), last = atomic_load(&call->func->last_full_collection);
     for (int generation = 0; generation < 2; generation++) {
@@ -125,23 +127,24 @@ static bool dead_after_collection(invocation *call) {
     return all_dead(call);
 }
 
-static krait_status escaped(const invocation *call, const krait__loan *loan, const char *result, krait_status before, krait_error **err) {
+static krait_status escaped(const invocation *call, const krait__loan *loan, const char *result, krait_status before,
+                            krait_error **err) {
     char         name[128], value[128];
     krait_error *cause = err ? *err : NULL;
     krait_status status;
     krait__argument_name(name, sizeof name, loan->index, loan->name);
     krait_value_describe(&call->args[loan->index].value, value, sizeof value);
     if (err) *err = NULL;
-    status = krait__fail(err, KRAIT_E_ESCAPED,
-                         "Python kept %s (%s), which was lent for the call only, after %s %s %s: do not store it or a view of it (in a "
-                         "global, an attribute, a closure, a thread), or give it with KRAIT_COPY or krait_owned. Its memory must stay "
-                         "valid while krait_loans lists it",
-                         name, value, call->func->name, before ? "failed with" : "returned", before ? krait_status_name(before) : result);
+    status = krait__fail(
+        err, KRAIT_E_ESCAPED,
+        "Python kept %s (%s), which was lent for the call only, after %s %s %s: do not store it or a view of it (in a "
+        "global, an attribute, a closure, a thread), or give it with KRAIT_COPY or krait_owned. Its memory must stay "
+        "valid while krait_loans lists it",
+        name, value, call->func->name, before ? "failed with" : "returned",
+        before ? krait_status_name(before) : result);
     krait__at(err, "after the call");
-    if (err && *err && status == KRAIT_E_ESCAPED)
-        (*err)->cause = cause;
-    else
-        krait__error_free(cause);
+    if (err && *err && status == KRAIT_E_ESCAPED) (*err)->cause = cause;
+    else krait__error_free(cause);
     return status;
 }
 
@@ -165,7 +168,8 @@ static COLD krait_status settle_living(invocation *call, krait_status status, kr
     krait_value dropped;
     krait__set_none(&dropped);
     if (!out) out = &dropped;
-    if (!all_dead(call)) krait__drain(call->thread, SIZE_MAX); /* a result cleared by a nested call may be all that keeps it */
+    if (!all_dead(call))
+        krait__drain(call->thread, SIZE_MAX); /* a result cleared by a nested call may be all that keeps it */
     if (!all_dead(call)) dead_after_collection(call);
     return settle_survivors(call, status, out, err);
 }
@@ -176,7 +180,7 @@ static inline krait_status settle_loans(invocation *call, krait_status status, k
     return status;
 }
 
-/* ---- the call ----------------------------------------------------------------------------------------------------- */
+/* ---- the call ---------------------------------------------------------------------------------------------------- */
 
 static size_t count_positional(const krait_arg *args, size_t n) {
     size_t count = 0;
@@ -198,12 +202,15 @@ static COLD krait_status convert_result(invocation *call, PyObject *result, krai
     return out ? krait__from_python(&outlet, result, out, err) : krait__drop_result(&outlet, result, err);
 }
 
-/* What a call of numbers alone does not need: the function is found, keywords get their tuple, the other arguments are converted. */
-static krait_status prepare(invocation *call, PyObject **callable, PyObject **names, size_t *positional, krait_error **err) {
+/* What a call of numbers alone does not need: the function is found, keywords get their tuple, the other arguments are
+ * converted. */
+static krait_status prepare(invocation *call, PyObject **callable, PyObject **names, size_t *positional,
+                            krait_error **err) {
     krait_status status = *callable ? KRAIT_OK : krait__func_resolve(call->func, call->thread, callable, err);
     *positional = count_positional(call->args, call->n);
     if (!status && *positional < call->n)
-        status = krait__func_keywords(call->func, call->thread, call->args + *positional, call->n - *positional, names, err);
+        status =
+            krait__func_keywords(call->func, call->thread, call->args + *positional, call->n - *positional, names, err);
     if (!status) return convert_rest(call, err);
     krait__at(err, "convert keywords");
     return refuse_all(call->args, call->n, status);
@@ -233,7 +240,9 @@ static inline ALWAYS krait_status invoke(invocation *call, krait_value *out, kra
     call->made = made;
     if (made < call->n || !callable) status = prepare(call, &callable, &names, &positional, err);
     if (!status)
-        status = take_result(call, py.PyObject_Vectorcall(callable, call->objects + 1, positional | KRAIT__ARGUMENTS_OFFSET, names), out, err);
+        status = take_result(
+            call, py.PyObject_Vectorcall(callable, call->objects + 1, positional | KRAIT__ARGUMENTS_OFFSET, names), out,
+            err);
     for (size_t i = 0; i < call->made; i++) py.Py_DecRef(call->objects[1 + i]);
     if (names) py.Py_DecRef(names);
     return call->loan_count ? settle_loans(call, status, out, err) : status;
@@ -243,10 +252,8 @@ static COLD krait_status invoke_many(invocation *call, krait_value *out, krait_e
     krait_status status;
     call->objects = krait__alloc(krait__size(call->n + 1, sizeof *call->objects, 0));
     call->loans = krait__alloc(krait__size(call->n + 1, sizeof *call->loans, 0));
-    if (call->objects && call->loans)
-        status = invoke(call, out, err);
-    else
-        status = refuse_all(call->args, call->n, krait__fail_nomem(err));
+    if (call->objects && call->loans) status = invoke(call, out, err);
+    else status = refuse_all(call->args, call->n, krait__fail_nomem(err));
     krait__free(call->objects);
     krait__free(call->loans);
     return status;
@@ -267,8 +274,8 @@ static inline void leave_call(krait__thread *thread) {
                           memory_order_relaxed);
 }
 
-static krait_status call_any(krait_func *func, const krait_arg *args, size_t n, const krait_call_options *options, krait_value *out,
-                             krait_error **err) {
+static krait_status call_any(krait_func *func, const krait_arg *args, size_t n, const krait_call_options *options,
+                             krait_value *out, krait_error **err) {
     PyObject    *objects[FEW + 1];
     krait__loan  loans[FEW + 1]; /* one more: where the last argument would note its loan */
     krait__gil   gil;
@@ -281,7 +288,8 @@ static krait_status call_any(krait_func *func, const krait_arg *args, size_t n, 
     if (status) return refuse_call(args, n, status, err);
     invocation call = { func, args, n, 0, objects, loans, 0, gil.thread, options };
     KRAIT__COUNT(gil.thread, calls, 1);
-    krait__drain_in_passing(gil.thread); /* counted as running already: it may let the GIL go, and the door may shut meanwhile */
+    krait__drain_in_passing(
+        gil.thread); /* counted as running already: it may let the GIL go, and the door may shut meanwhile */
     status = n <= FEW ? invoke(&call, out, err) : invoke_many(&call, out, err);
     if (status) KRAIT__COUNT(gil.thread, failures, 1);
     leave_call(gil.thread);
@@ -298,17 +306,19 @@ static COLD krait_status end_call(krait__thread *thread, PyObject *result, krait
     return status;
 }
 
-/* The short way, for numbers on a thread that is attached and has nothing else to do: a third of a short call is saved by not setting up
- * what only others need. Anything unusual goes by call_any, which starts anew. */
-krait_status krait_call(krait_func *func, const krait_arg *args, size_t n, const krait_call_options *options, krait_value *out,
-                        krait_error **err) {
+/* The short way, for numbers on a thread that is attached and has nothing else to do: a third of a short call is saved
+ * by not setting up what only others need. Anything unusual goes by call_any, which starts anew. */
+krait_status krait_call(krait_func *func, const krait_arg *args, size_t n, const krait_call_options *options,
+                        krait_value *out, krait_error **err) {
     krait__thread *thread = krait__self;
     PyObject      *objects[FEW + 1], *callable, *result;
     size_t         made = 0;
     if (n > FEW || options || !out || !func || !args || krait__stuck(err) || !thread || !krait__gil_is_idle(thread) ||
         !(callable = krait__func_resolved(func)))
         return call_any(func, args, n, options, out, err);
-    while (made < n && !args[made].name && krait__is_simple(&args[made]) && (objects[made + 1] = krait__simple(&args[made].value))) made++;
+    while (made < n && !args[made].name && krait__is_simple(&args[made]) &&
+           (objects[made + 1] = krait__simple(&args[made].value)))
+        made++;
     if (made < n) {
         while (made) py.Py_DecRef(objects[made--]);
         py.PyErr_Clear();

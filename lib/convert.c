@@ -8,7 +8,7 @@
 #include "ndarray.h"
 #include "pyerr.h"
 
-/* ---- into Python: scalars, text, bytes ---------------------------------------------------------------------------------------------------- */
+/* ---- into Python: scalars, text, bytes --------------------------------------------------------------------------- */
 
 static krait_status made(PyObject *object, krait_status failure, PyObject **out, krait_error **err) {
     *out = object;
@@ -17,21 +17,27 @@ static krait_status made(PyObject *object, krait_status failure, PyObject **out,
 
 static krait_status text_in(const krait_value *value, PyObject **out, krait_error **err) {
     if (!value->as.bytes.data) return krait__fail(err, KRAIT_E_ARGUMENT, "the text is NULL, expected UTF-8");
-    if (value->as.bytes.size > PTRDIFF_MAX) return krait__fail(err, KRAIT_E_RANGE, "a text of %zu bytes is too long", value->as.bytes.size);
-    return made(py.PyUnicode_FromStringAndSize(value->as.bytes.data, (Py_ssize_t)value->as.bytes.size), KRAIT_E_ENCODING, out, err);
+    if (value->as.bytes.size > PTRDIFF_MAX)
+        return krait__fail(err, KRAIT_E_RANGE, "a text of %zu bytes is too long", value->as.bytes.size);
+    return made(py.PyUnicode_FromStringAndSize(value->as.bytes.data, (Py_ssize_t)value->as.bytes.size),
+                KRAIT_E_ENCODING, out, err);
 }
 
 static krait_status bytes_in(const krait_value *value, PyObject **out, krait_error **err) {
     if (!value->as.bytes.data && value->as.bytes.size)
         return krait__fail(err, KRAIT_E_ARGUMENT, "data is NULL, expected %zu bytes", value->as.bytes.size);
-    if (value->as.bytes.size > PTRDIFF_MAX) return krait__fail(err, KRAIT_E_RANGE, "%zu bytes are too many", value->as.bytes.size);
-    return made(py.PyBytes_FromStringAndSize(value->as.bytes.data, (Py_ssize_t)value->as.bytes.size), KRAIT_E_PYTHON, out, err);
+    if (value->as.bytes.size > PTRDIFF_MAX)
+        return krait__fail(err, KRAIT_E_RANGE, "%zu bytes are too many", value->as.bytes.size);
+    return made(py.PyBytes_FromStringAndSize(value->as.bytes.data, (Py_ssize_t)value->as.bytes.size), KRAIT_E_PYTHON,
+                out, err);
 }
 
-/* ---- into Python: arrays -------------------------------------------------------------------------------------------------------------------- */
+/* ---- into Python: arrays ----------------------------------------------------------------------------------------- */
 
-/* The owner object of an array argument: one that calls its release, one that tells the loan, or none that matters for a copy. */
-static krait_status make_owner(const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **owner, krait_error **err) {
+/* The owner object of an array argument: one that calls its release, one that tells the loan, or none that matters for
+ * a copy. */
+static krait_status make_owner(const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **owner,
+                               krait_error **err) {
     if (arg->value.flags & KRAIT_VALUE_OWNED_) {
         *owner = krait__owner_new(arg->value.release, arg->value.owner);
         *consumed = *owner != NULL;
@@ -42,8 +48,8 @@ static krait_status make_owner(const krait_arg *arg, krait__loan *loan, bool *co
     return *owner ? KRAIT_OK : krait__pyerr_take(KRAIT_E_PYTHON, err);
 }
 
-static krait_status array_in(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **out,
-                             krait_error **err) {
+static krait_status array_in(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed,
+                             PyObject **out, krait_error **err) {
     PyObject    *owner, *lent;
     int64_t      size;
     krait_status status = krait__array_check(&arg->value, &loan->lo, &loan->hi, &size, err);
@@ -68,13 +74,14 @@ PyObject *krait__lend(const krait_value *value, krait__loan *loan) {
     return owner ? krait__array_over_plain(value, owner) : NULL;
 }
 
-/* ---- into Python: results passed on, lists, maps ---------------------------------------------------------------------------------------------- */
+/* ---- into Python: results passed on, lists, maps ----------------------------------------------------------------- */
 
 /* The Python object that a result stands for; NULL when there is none (any more). */
 static PyObject *object_of(const krait_value *value) {
     const krait__hold *hold = value->owner;
     if (!(value->flags & KRAIT_VALUE_PYTHON_)) return NULL;
-    if (value->kind == KRAIT_KIND_LIST || value->kind == KRAIT_KIND_MAP) hold = ((const krait__tree *)value->owner)->object;
+    if (value->kind == KRAIT_KIND_LIST || value->kind == KRAIT_KIND_MAP)
+        hold = ((const krait__tree *)value->owner)->object;
     return hold ? hold->object : NULL;
 }
 
@@ -83,17 +90,20 @@ static krait_status passed_on(const krait_arg *arg, PyObject *object, PyObject *
         if (!krait__is_array(object)) return krait__fail(err, KRAIT_E_UNSUPPORTED, "KRAIT_COPY is for arrays only");
         return made(krait__array_copy(object), KRAIT_E_PYTHON, out, err);
     }
-    if (arg->flags) return krait__fail(err, KRAIT_E_UNSUPPORTED, "a result is passed on as the object it is: no flags but KRAIT_COPY");
+    if (arg->flags)
+        return krait__fail(err, KRAIT_E_UNSUPPORTED,
+                           "a result is passed on as the object it is: no flags but KRAIT_COPY");
     py.Py_IncRef(object);
     *out = object;
     return KRAIT_OK;
 }
 
-static krait_status value_in(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **out,
-                             krait_error **err, int depth);
+static krait_status value_in(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed,
+                             PyObject **out, krait_error **err, int depth);
 
 /* Items have no loans of their own: what lies in C memory is copied. */
-static krait_status item_in(krait__thread *thread, const krait_value *item, PyObject **out, krait_error **err, int depth) {
+static krait_status item_in(krait__thread *thread, const krait_value *item, PyObject **out, krait_error **err,
+                            int depth) {
     krait__loan unused = { .dead = true };
     bool        consumed;
     krait_arg   arg = krait_pos(krait_borrow(item));
@@ -105,14 +115,17 @@ static krait_status item_in(krait__thread *thread, const krait_value *item, PyOb
 /* What a list or map made by hand may lack. */
 static krait_status check_items(const krait_value *value, krait_error **err) {
     bool map = value->kind == KRAIT_KIND_MAP;
-    if (value->as.list.count && !value->as.list.items) return krait__fail(err, KRAIT_E_ARGUMENT, "items of the %s are NULL", map ? "map" : "list");
-    if (map && value->as.list.count && !value->as.list.keys) return krait__fail(err, KRAIT_E_ARGUMENT, "keys of the map are NULL");
+    if (value->as.list.count && !value->as.list.items)
+        return krait__fail(err, KRAIT_E_ARGUMENT, "items of the %s are NULL", map ? "map" : "list");
+    if (map && value->as.list.count && !value->as.list.keys)
+        return krait__fail(err, KRAIT_E_ARGUMENT, "keys of the map are NULL");
     for (size_t i = 0; map && i < value->as.list.count; i++)
         if (!value->as.list.keys[i]) return krait__fail(err, KRAIT_E_ARGUMENT, "key %zu of the map is NULL", i);
     return KRAIT_OK;
 }
 
-static krait_status list_in(krait__thread *thread, const krait_value *value, PyObject **out, krait_error **err, int depth) {
+static krait_status list_in(krait__thread *thread, const krait_value *value, PyObject **out, krait_error **err,
+                            int depth) {
     size_t       count = value->as.list.count;
     PyObject    *list = py.PyList_New((Py_ssize_t)count), *item;
     krait_status status = list ? KRAIT_OK : krait__pyerr_take(KRAIT_E_PYTHON, err);
@@ -125,13 +138,15 @@ static krait_status list_in(krait__thread *thread, const krait_value *value, PyO
     return status;
 }
 
-static krait_status map_in(krait__thread *thread, const krait_value *value, PyObject **out, krait_error **err, int depth) {
+static krait_status map_in(krait__thread *thread, const krait_value *value, PyObject **out, krait_error **err,
+                           int depth) {
     PyObject    *dict = py.PyDict_New(), *item;
     krait_status status = dict ? KRAIT_OK : krait__pyerr_take(KRAIT_E_PYTHON, err);
     for (size_t i = 0; i < value->as.list.count && !status; i++) {
         status = item_in(thread, &value->as.list.items[i], &item, err, depth + 1);
         if (status) break;
-        if (py.PyDict_SetItemString(dict, value->as.list.keys[i], item)) status = krait__pyerr_take(KRAIT_E_PYTHON, err);
+        if (py.PyDict_SetItemString(dict, value->as.list.keys[i], item))
+            status = krait__pyerr_take(KRAIT_E_PYTHON, err);
         py.Py_DecRef(item);
     }
     if (status && dict) py.Py_DecRef(dict);
@@ -141,7 +156,9 @@ static krait_status map_in(krait__thread *thread, const krait_value *value, PyOb
 
 static krait_status check_flags(const krait_arg *arg, krait_error **err) {
     static const uint32_t known = KRAIT_WRITABLE | KRAIT_COPY | KRAIT_ALIAS;
-    if (arg->flags & ~known) return krait__fail(err, KRAIT_E_UNSUPPORTED, "argument flags 0x%x are not known", (unsigned)(arg->flags & ~known));
+    if (arg->flags & ~known)
+        return krait__fail(err, KRAIT_E_UNSUPPORTED, "argument flags 0x%x are not known",
+                           (unsigned)(arg->flags & ~known));
     if (arg->value.kind != KRAIT_KIND_ARRAY)
         return krait__fail(err, KRAIT_E_UNSUPPORTED, "KRAIT_WRITABLE, KRAIT_COPY and KRAIT_ALIAS are for arrays only");
     if (arg->flags & KRAIT_COPY && arg->flags & KRAIT_ALIAS)
@@ -149,14 +166,15 @@ static krait_status check_flags(const krait_arg *arg, krait_error **err) {
     return KRAIT_OK;
 }
 
-static krait_status value_in(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **out,
-                             krait_error **err, int depth) {
+static krait_status value_in(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed,
+                             PyObject **out, krait_error **err, int depth) {
     const krait_value *value = &arg->value;
     PyObject          *object = value->flags & KRAIT_VALUE_PYTHON_ ? object_of(value) : NULL;
     krait_status       status = arg->flags ? check_flags(arg, err) : KRAIT_OK;
     if (status) return status;
     if (object) return passed_on(arg, object, out, err);
-    if (depth > KRAIT__DEPTH_MAX) return krait__fail(err, KRAIT_E_UNSUPPORTED, "lists are nested more than %d deep", KRAIT__DEPTH_MAX);
+    if (depth > KRAIT__DEPTH_MAX)
+        return krait__fail(err, KRAIT_E_UNSUPPORTED, "lists are nested more than %d deep", KRAIT__DEPTH_MAX);
     switch (value->kind) {
     case KRAIT_KIND_NONE:
         py.Py_IncRef(py._Py_NoneStruct);
@@ -175,19 +193,22 @@ static krait_status value_in(krait__thread *thread, const krait_arg *arg, krait_
     case KRAIT_KIND_MAP:
         status = check_items(value, err);
         if (status) return status;
-        return value->kind == KRAIT_KIND_LIST ? list_in(thread, value, out, err, depth) : map_in(thread, value, out, err, depth);
-    default: return krait__fail(err, KRAIT_E_ARGUMENT, "a value of kind %d; expected one made by krait_f64, krait_text, ...", value->kind);
+        return value->kind == KRAIT_KIND_LIST ? list_in(thread, value, out, err, depth)
+                                              : map_in(thread, value, out, err, depth);
+    default:
+        return krait__fail(err, KRAIT_E_ARGUMENT, "a value of kind %d; expected one made by krait_f64, krait_text, ...",
+                           value->kind);
     }
 }
 
-krait_status krait__to_python(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **object,
-                              krait_error **err) {
+krait_status krait__to_python(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed,
+                              PyObject **object, krait_error **err) {
     *consumed = false;
     loan->dead = true;
     return value_in(thread, arg, loan, consumed, object, err, 0);
 }
 
-/* ---- out of Python: what holds an object ------------------------------------------------------------------------------------------------------ */
+/* ---- out of Python: what holds an object ------------------------------------------------------------------------- */
 
 /* Makes the value the object's owner. */
 static krait_status own(krait__outlet *outlet, PyObject *object, size_t bytes, krait_value *out, krait_error **err) {
@@ -236,7 +257,7 @@ static krait_status bytes_out(krait__outlet *outlet, PyObject *object, krait_val
     return KRAIT_OK;
 }
 
-/* ---- out of Python: numbers ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- out of Python: numbers -------------------------------------------------------------------------------------- */
 
 static krait_status int_out(PyObject *object, krait_value *out, krait_error **err) {
     int       overflow;
@@ -251,7 +272,8 @@ static krait_status int_out(PyObject *object, krait_value *out, krait_error **er
     py.Py_DecRef(object);
     if (overflow < 0 || py.PyErr_Occurred()) {
         py.PyErr_Clear();
-        return krait__fail(err, KRAIT_E_RANGE, "an int %s 64 bits; expected -2^63 to 2^64 - 1", overflow < 0 ? "below" : "beyond");
+        return krait__fail(err, KRAIT_E_RANGE, "an int %s 64 bits; expected -2^63 to 2^64 - 1",
+                           overflow < 0 ? "below" : "beyond");
     }
     out->kind = KRAIT_KIND_U64;
     return KRAIT_OK;
@@ -266,7 +288,7 @@ static krait_status complex_out(PyObject *object, krait_value *out, krait_error 
     return KRAIT_OK;
 }
 
-/* ---- out of Python: arrays --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- out of Python: arrays --------------------------------------------------------------------------------------- */
 
 /* What goes with the hold of an array that has more than three dimensions, or records. */
 typedef struct array_extra {
@@ -315,7 +337,8 @@ static int64_t bytes_of(const krait__array_head *head, size_t item_size) {
 }
 
 /* Replaces *object by a copy: of memory that was lent, or in an order and alignment that C can read. */
-static krait_status copy_out(krait__outlet *outlet, PyObject **object, size_t item_size, bool anyway, krait_error **err) {
+static krait_status copy_out(krait__outlet *outlet, PyObject **object, size_t item_size, bool anyway,
+                             krait_error **err) {
     PyObject *copy = anyway ? krait__array_copy(*object) : krait__array_plain(*object);
     py.Py_DecRef(*object);
     *object = copy;
@@ -334,7 +357,8 @@ static uint32_t flags_of(int numpy_flags) {
     return flags;
 }
 
-/* Shape and strides: in the value up to three dimensions, else beside the hold. numpy's own would go when Python reshapes in place. */
+/* Shape and strides: in the value up to three dimensions, else beside the hold. numpy's own would go when Python
+ * reshapes in place. */
 static void fill_dims(const krait__array_head *head, int64_t *shape, int64_t *strides) {
     for (int i = 0; i < head->ndim; i++) {
         shape[i] = head->shape[i];
@@ -342,7 +366,8 @@ static void fill_dims(const krait__array_head *head, int64_t *shape, int64_t *st
     }
 }
 
-static krait_status add_extra(krait_value *out, const krait__array_head *head, struct krait_struct *fields, krait_error **err) {
+static krait_status add_extra(krait_value *out, const krait__array_head *head, struct krait_struct *fields,
+                              krait_error **err) {
     krait__hold *hold = out->owner;
     array_extra *extra = krait__alloc(krait__size((size_t)head->ndim * 2, sizeof(int64_t), sizeof *extra));
     if (!extra) return krait__fail_nomem(err);
@@ -358,8 +383,8 @@ static krait_status add_extra(krait_value *out, const krait__array_head *head, s
 }
 
 /* The array is as it shall be: describe it in *out. Takes over the reference and the fields. */
-static krait_status array_fill(krait__outlet *outlet, PyObject *object, krait_dtype dtype, struct krait_struct *fields, uint32_t marks,
-                               krait_value *out, krait_error **err) {
+static krait_status array_fill(krait__outlet *outlet, PyObject *object, krait_dtype dtype, struct krait_struct *fields,
+                               uint32_t marks, krait_value *out, krait_error **err) {
     const krait__array_head *head = krait__head(object);
     if (own(outlet, object, (size_t)bytes_of(head, dtype.item_size), out, err)) {
         krait__struct_free(fields);
@@ -383,15 +408,18 @@ static krait_status array_fill(krait__outlet *outlet, PyObject *object, krait_dt
 
 static krait_status refuse_array(PyObject *object, krait_error **err) {
     if (krait__type(object) != krait__np.array_type) {
-        PyObject *mask = py.PyObject_GetAttrString(object, "_mask"); /* of numpy.ma, whose missing values would be lost */
+        PyObject *mask =
+            py.PyObject_GetAttrString(object, "_mask"); /* of numpy.ma, whose missing values would be lost */
         py.PyErr_Clear();
         if (mask) {
             py.Py_DecRef(mask);
-            return krait__fail(err, KRAIT_E_UNSUPPORTED, "a masked array: return a.filled(value), or data and mask apart");
+            return krait__fail(err, KRAIT_E_UNSUPPORTED,
+                               "a masked array: return a.filled(value), or data and mask apart");
         }
     }
     if (krait__head(object)->ndim > KRAIT_MAX_NDIM)
-        return krait__fail(err, KRAIT_E_SHAPE, "an array with %d dimensions; at most %d are supported", krait__head(object)->ndim, KRAIT_MAX_NDIM);
+        return krait__fail(err, KRAIT_E_SHAPE, "an array with %d dimensions; at most %d are supported",
+                           krait__head(object)->ndim, KRAIT_MAX_NDIM);
     return KRAIT_OK;
 }
 
@@ -403,9 +431,10 @@ static inline bool may_touch(const krait__loan *loans, size_t count, const char 
     return false;
 }
 
-/* Most results: an ndarray of a numeric dtype, C-contiguous and aligned, of up to three dimensions, apart from all loans. False: any other,
- * and *out is as it was but for room that is written again. */
-bool krait__array_out_quick(krait__thread *thread, const krait__loan *loans, size_t loan_count, PyObject *object, krait_value *out) {
+/* Most results: an ndarray of a numeric dtype, C-contiguous and aligned, of up to three dimensions, apart from all
+ * loans. False: any other, and *out is as it was but for room that is written again. */
+bool krait__array_out_quick(krait__thread *thread, const krait__loan *loans, size_t loan_count, PyObject *object,
+                            krait_value *out) {
     const krait__array_head *head = krait__head(object);
     uint8_t                  code = krait__descr_code(head->descr);
     krait__hold             *hold;
@@ -441,10 +470,8 @@ static krait_status array_out(krait__outlet *outlet, PyObject *object, krait_val
     bool                     detach, plain;
     krait_status             status = refuse_array(object, err);
     uint8_t                  code = krait__descr_code(head->descr);
-    if (code)
-        dtype = krait_dtype_make_(code, 0, krait__code_size(code), 0);
-    else if (!status)
-        status = krait__descr_read(head->descr, &dtype, &fields, err);
+    if (code) dtype = krait_dtype_make_(code, 0, krait__code_size(code), 0);
+    else if (!status) status = krait__descr_read(head->descr, &dtype, &fields, err);
     if (status) {
         py.Py_DecRef(object);
         return status;
@@ -468,10 +495,12 @@ static krait_status array_out(krait__outlet *outlet, PyObject *object, krait_val
     return array_fill(outlet, object, dtype, fields, marks, out, err);
 }
 
-/* ---- out of Python: lists and maps ------------------------------------------------------------------------------------------------------------------ */
+/* ---- out of Python: lists and maps ------------------------------------------------------------------------------- */
 
 static krait_status too_many(Py_ssize_t count, krait_error **err) {
-    return krait__fail(err, KRAIT_E_UNSUPPORTED, "lists and dicts of %zd items in all; at most %d: return a numpy array", count, KRAIT__ITEMS_MAX);
+    return krait__fail(err, KRAIT_E_UNSUPPORTED,
+                       "lists and dicts of %zd items in all; at most %d: return a numpy array", count,
+                       KRAIT__ITEMS_MAX);
 }
 
 static krait_status from_python(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err);
@@ -479,7 +508,8 @@ static krait_status from_python(krait__outlet *outlet, PyObject *object, krait_v
 static krait_status child_out(krait__outlet *outlet, PyObject *child, krait_value *out, krait_error **err) {
     krait_status status;
     if (outlet->depth >= KRAIT__DEPTH_MAX)
-        return krait__fail(err, KRAIT_E_UNSUPPORTED, "lists or dicts nested more than %d deep; one may contain itself", KRAIT__DEPTH_MAX);
+        return krait__fail(err, KRAIT_E_UNSUPPORTED, "lists or dicts nested more than %d deep; one may contain itself",
+                           KRAIT__DEPTH_MAX);
     outlet->depth++;
     py.Py_IncRef(child);
     status = from_python(outlet, child, out, err);
@@ -487,8 +517,10 @@ static krait_status child_out(krait__outlet *outlet, PyObject *child, krait_valu
     return status;
 }
 
-/* Ends a list or map: the tree becomes the value's owner and keeps the Python object, so that it can be passed on as itself. */
-static krait_status tree_out(krait__outlet *outlet, krait__tree *tree, PyObject *object, krait_value *out, krait_error **err) {
+/* Ends a list or map: the tree becomes the value's owner and keeps the Python object, so that it can be passed on as
+ * itself. */
+static krait_status tree_out(krait__outlet *outlet, krait__tree *tree, PyObject *object, krait_value *out,
+                             krait_error **err) {
     krait__hold *hold = NULL;
     if (!outlet->detached) {
         hold = krait__hold_new(outlet->thread, object, 0);
@@ -508,7 +540,8 @@ static krait_status tree_out(krait__outlet *outlet, krait__tree *tree, PyObject 
 }
 
 /* A tuple; a list comes as a tuple of its items, since converting may run Python code that changes it. */
-static krait_status items_out(krait__outlet *outlet, PyObject *items, PyObject *object, krait_value *out, krait_error **err) {
+static krait_status items_out(krait__outlet *outlet, PyObject *items, PyObject *object, krait_value *out,
+                              krait_error **err) {
     Py_ssize_t   count = py.PyTuple_Size(items);
     krait__tree *tree;
     krait_status status = KRAIT_OK;
@@ -548,7 +581,8 @@ static krait_status key_of(PyObject *pair, const char **text, size_t *size, krai
     return krait__fail_type(key, KRAIT_E_UNSUPPORTED, err, "a dict key is of type ", "; expected str");
 }
 
-static krait_status pairs_out(krait__outlet *outlet, PyObject *pairs, Py_ssize_t count, krait__tree *tree, krait_error **err) {
+static krait_status pairs_out(krait__outlet *outlet, PyObject *pairs, Py_ssize_t count, krait__tree *tree,
+                              krait_error **err) {
     krait_status status = KRAIT_OK;
     char        *text = tree->text;
     for (Py_ssize_t i = 0; i < count && !status; i++) {
@@ -577,12 +611,14 @@ static krait_status key_bytes(PyObject *pairs, Py_ssize_t count, size_t *bytes, 
     return KRAIT_OK;
 }
 
-static krait_status map_of_pairs(krait__outlet *outlet, PyObject *pairs, PyObject *object, krait_value *out, krait_error **err) {
+static krait_status map_of_pairs(krait__outlet *outlet, PyObject *pairs, PyObject *object, krait_value *out,
+                                 krait_error **err) {
     Py_ssize_t   count = py.PyTuple_Size(pairs);
     krait__tree *tree;
     size_t       bytes = 0;
     bool         outer = outlet->detached;
-    krait_status status = (outlet->items += count) > KRAIT__ITEMS_MAX ? too_many(outlet->items, err) : key_bytes(pairs, count, &bytes, err);
+    krait_status status = (outlet->items += count) > KRAIT__ITEMS_MAX ? too_many(outlet->items, err)
+                                                                      : key_bytes(pairs, count, &bytes, err);
     if (status) return status;
     tree = krait__tree_new((size_t)count, true, bytes);
     if (!tree) return krait__fail_nomem(err);
@@ -597,25 +633,28 @@ static krait_status map_of_pairs(krait__outlet *outlet, PyObject *pairs, PyObjec
 static krait_status map_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
     PyObject    *list = py.PyDict_Items(object);
     PyObject    *pairs = list ? py.PyList_AsTuple(list) : NULL;
-    krait_status status = pairs ? map_of_pairs(outlet, pairs, object, out, err) : krait__pyerr_take(KRAIT_E_PYTHON, err);
+    krait_status status =
+        pairs ? map_of_pairs(outlet, pairs, object, out, err) : krait__pyerr_take(KRAIT_E_PYTHON, err);
     if (pairs) py.Py_DecRef(pairs);
     if (list) py.Py_DecRef(list);
     py.Py_DecRef(object);
     return status;
 }
 
-/* ---- out of Python: everything else --------------------------------------------------------------------------------------------------------------- */
+/* ---- out of Python: everything else ------------------------------------------------------------------------------ */
 
 static krait_status refuse(PyObject *object, krait_error **err) {
     krait__fail_type(object, KRAIT_E_UNSUPPORTED, err, "a value of type ",
-                     " is not supported; return None, a number, str, bytes, a numpy array, or a list, tuple or dict with str keys of "
+                     " is not supported; return None, a number, str, bytes, a numpy array, or a list, tuple or dict "
+                     "with str keys of "
                      "these (for a DataFrame: {name: column.to_numpy() for name, column in df.items()})");
     py.Py_DecRef(object);
     return KRAIT_E_UNSUPPORTED;
 }
 
 static bool is_plain_scalar(PyObject *object) {
-    PyTypeObject *const types[] = { py.PyFloat_Type, py.PyLong_Type, py.PyBool_Type, py.PyComplex_Type, py.PyUnicode_Type, py.PyBytes_Type };
+    PyTypeObject *const types[] = { py.PyFloat_Type,   py.PyLong_Type,    py.PyBool_Type,
+                                    py.PyComplex_Type, py.PyUnicode_Type, py.PyBytes_Type };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (krait__type(object) == types[i]) return true;
     return false;
@@ -640,9 +679,11 @@ static krait_status scalar_out(krait__outlet *outlet, PyObject *object, krait_va
         py.Py_DecRef(object);
         return krait__pyerr_take(KRAIT_E_PYTHON, err);
     }
-    if (!is_plain_scalar(plain) || is_named(object, "datetime64") || is_named(object, "timedelta64")) { /* an int would lose the unit */
+    if (!is_plain_scalar(plain) || is_named(object, "datetime64") ||
+        is_named(object, "timedelta64")) { /* an int would lose the unit */
         py.Py_DecRef(plain);
-        krait__fail_type(object, KRAIT_E_UNSUPPORTED, err, "a scalar of type ", " is not supported; return numpy.asarray(x), or float(x)");
+        krait__fail_type(object, KRAIT_E_UNSUPPORTED, err, "a scalar of type ",
+                         " is not supported; return numpy.asarray(x), or float(x)");
         py.Py_DecRef(object);
         return KRAIT_E_UNSUPPORTED;
     }
@@ -650,7 +691,8 @@ static krait_status scalar_out(krait__outlet *outlet, PyObject *object, krait_va
     return from_python(outlet, plain, out, err);
 }
 
-/* 1: *object is the coroutine's result now; 0: it was none; -1: it raised, and *object is gone. Only a call's own result is run. */
+/* 1: *object is the coroutine's result now; 0: it was none; -1: it raised, and *object is gone. Only a call's own
+ * result is run. */
 static int run_coroutine(krait__outlet *outlet, PyObject **object) {
     PyObject *answer = outlet->depth ? NULL : krait__bridge_call("is_coroutine", *object, NULL);
     int       is_one = answer ? py.PyObject_IsTrue(answer) : 0;
@@ -671,9 +713,11 @@ static krait_status rare_out(krait__outlet *outlet, PyObject *object, krait_valu
     if (krait__is(object, py.PyUnicode_Type)) return text_out(outlet, object, out, err);
     if (krait__is(object, py.PyLong_Type)) return int_out(object, out, err);
     if (krait__is(object, py.PyComplex_Type)) return complex_out(object, out, err);
-    if (krait__is(object, py.PyBytes_Type) || krait__is(object, py.PyByteArray_Type) || krait__is(object, py.PyMemoryView_Type))
+    if (krait__is(object, py.PyBytes_Type) || krait__is(object, py.PyByteArray_Type) ||
+        krait__is(object, py.PyMemoryView_Type))
         return bytes_out(outlet, object, out, err);
-    if (krait__is(object, py.PyTuple_Type) || krait__is(object, py.PyList_Type)) return list_out(outlet, object, out, err);
+    if (krait__is(object, py.PyTuple_Type) || krait__is(object, py.PyList_Type))
+        return list_out(outlet, object, out, err);
     if (krait__is(object, py.PyDict_Type)) return map_out(outlet, object, out, err);
     if (krait__numpy_loaded() && krait__is(object, krait__np.generic_type)) return scalar_out(outlet, object, out, err);
     if (is_named(object, "NAType")) {
@@ -693,8 +737,9 @@ static krait_status from_python(krait__outlet *outlet, PyObject *object, krait_v
     krait__set_none(out);
     if (type == py.PyFloat_Type) return krait__float_out(object, out);
     if (type == krait__np.array_type && krait__numpy_loaded())
-        return krait__array_out_quick(outlet->thread, outlet->loans, outlet->loan_count, object, out) ? KRAIT_OK
-                                                                                                      : array_out(outlet, object, out, err);
+        return krait__array_out_quick(outlet->thread, outlet->loans, outlet->loan_count, object, out)
+                   ? KRAIT_OK
+                   : array_out(outlet, object, out, err);
     if (object == py._Py_NoneStruct) {
         py.Py_DecRef(object);
         return KRAIT_OK;
@@ -723,8 +768,8 @@ krait_status krait__from_python(krait__outlet *outlet, PyObject *object, krait_v
 /* Types that no coroutine is of: not worth asking. */
 static bool is_common(PyObject *object) {
     PyTypeObject *type = krait__type(object);
-    return object == py._Py_NoneStruct || is_plain_scalar(object) || type == krait__np.array_type || type == py.PyTuple_Type ||
-           type == py.PyList_Type || type == py.PyDict_Type;
+    return object == py._Py_NoneStruct || is_plain_scalar(object) || type == krait__np.array_type ||
+           type == py.PyTuple_Type || type == py.PyList_Type || type == py.PyDict_Type;
 }
 
 krait_status krait__drop_result(krait__outlet *outlet, PyObject *object, krait_error **err) {

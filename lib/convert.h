@@ -8,7 +8,7 @@
 #include "loan.h"
 
 enum {
-    KRAIT__ITEMS_MAX = 1000000   /* items of one list or dict: beyond, it should have been an array */
+    KRAIT__ITEMS_MAX = 1000000 /* items of one list or dict: beyond, it should have been an array */
 };
 
 /* Numbers without flags or owner, as most arguments are. */
@@ -34,32 +34,34 @@ static inline krait_status krait__float_out(PyObject *object, krait_value *out) 
     return KRAIT_OK;
 }
 
-/* A new reference for one argument. `loan` is where a borrowed array is noted (its owner NULL when nothing was lent). A value that krait_owned
- * gave is consumed, whatever happens: *consumed is set as soon as its release has been arranged for. */
-krait_status krait__to_python(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **object,
-                              krait_error **err);
+/* A new reference for one argument. `loan` is where a borrowed array is noted (its owner NULL when nothing was lent). A
+ * value that krait_owned gave is consumed, whatever happens: *consumed is set as soon as its release has been arranged
+ * for. */
+krait_status krait__to_python(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed,
+                              PyObject **object, krait_error **err);
 
-/* Most arguments that are arrays: lent, read-only, of a numeric dtype in C order. NULL, perhaps with an exception set: krait__to_python takes
- * any other. */
+/* Most arguments that are arrays: lent, read-only, of a numeric dtype in C order. NULL, perhaps with an exception set:
+ * krait__to_python takes any other. */
 PyObject *krait__lend(const krait_value *value, krait__loan *loan);
 
 /* A result on its way out. */
 typedef struct krait__outlet {
-    krait__thread     *thread;
-    krait__loan       *loans; /* of the call; a result that lies in one is copied, or marked as alias */
-    size_t             loan_count;
-    bool               keep_strides;
-    bool               detached; /* something below was copied for that reason: the object itself must not be kept */
-    int                depth;
-    Py_ssize_t         items; /* of all lists and dicts so far */
+    krait__thread *thread;
+    krait__loan   *loans; /* of the call; a result that lies in one is copied, or marked as alias */
+    size_t         loan_count;
+    bool           keep_strides;
+    bool           detached; /* something below was copied for that reason: the object itself must not be kept */
+    int            depth;
+    Py_ssize_t     items; /* of all lists and dicts so far */
 } krait__outlet;
 
 /* Fills *out from object, taking over the reference. KRAIT_E_UNSUPPORTED names the type and what would do. */
 krait_status krait__from_python(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err);
 
-/* Most results that are arrays: exactly an ndarray of a numeric dtype, C-contiguous and aligned, of up to three dimensions, apart from all
- * loans. Takes over the reference; false for any other, which krait__from_python takes. */
-bool krait__array_out_quick(krait__thread *thread, const krait__loan *loans, size_t loan_count, PyObject *object, krait_value *out);
+/* Most results that are arrays: exactly an ndarray of a numeric dtype, C-contiguous and aligned, of up to three
+ * dimensions, apart from all loans. Takes over the reference; false for any other, which krait__from_python takes. */
+bool krait__array_out_quick(krait__thread *thread, const krait__loan *loans, size_t loan_count, PyObject *object,
+                            krait_value *out);
 
 /* Drops a result that nobody wants, taking over the reference; a coroutine is run all the same. */
 krait_status krait__drop_result(krait__outlet *outlet, PyObject *object, krait_error **err);

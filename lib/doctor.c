@@ -40,18 +40,18 @@ enum {
 static const char function_name[] = "krait.analysis:normalize";
 
 typedef struct diagnosis {
-    int           life;       /* as it was found */
-    bool          runs;       /* Python runs in this process, and it was not forked */
-    krait_metrics counters;   /* before the doctor's own calls */
-    krait__place  found;      /* what would be chosen now */
+    int           life;     /* as it was found */
+    bool          runs;     /* Python runs in this process, and it was not forked */
+    krait_metrics counters; /* before the doctor's own calls */
+    krait__place  found;    /* what would be chosen now */
     krait__text   steps;
-    krait_error  *error;      /* why a real call does not work; NULL: it does */
-    bool          from_call;  /* the error is that of the call, not of krait_init */
-    double        call_ms;    /* the first call, imports and all; 0: none was made */
-    krait_value   survey;     /* of krait._doctor; none: it could not be asked */
-    krait_error  *no_survey;  /* why not */
-    krait_error  *preload;    /* a module that was to be preloaded and could not be */
-    krait__text   pandas;     /* what the child said that could not import pandas */
+    krait_error  *error;     /* why a real call does not work; NULL: it does */
+    bool          from_call; /* the error is that of the call, not of krait_init */
+    double        call_ms;   /* the first call, imports and all; 0: none was made */
+    krait_value   survey;    /* of krait._doctor; none: it could not be asked */
+    krait_error  *no_survey; /* why not */
+    krait_error  *preload;   /* a module that was to be preloaded and could not be */
+    krait__text   pandas;    /* what the child said that could not import pandas */
     krait__report report;
 } diagnosis;
 
@@ -74,7 +74,7 @@ static krait_status start(diagnosis *d) {
 /* The place that runs is known, but not how it was come by: so look once more, as krait_init did. */
 static void look_around(diagnosis *d) {
     const krait__place *running = &krait__runtime.place;
-    bool by_option = d->runs && running->rule && !strcmp(running->rule, "krait_options.python");
+    bool                by_option = d->runs && running->rule && !strcmp(running->rule, "krait_options.python");
     if (d->life == KRAIT__FORKED || (d->runs && krait__runtime.attached)) return;
     krait__locate(by_option ? running->given : NULL, &d->found, &d->steps, NULL);
 }
@@ -229,7 +229,8 @@ static void tell_of_others(diagnosis *d) {
     if (module)
         krait__report_tell(&d->report, KRAIT__WARNING, NULL,
                            "another Python module called krait is at %s; a Python that libkrait runs in imports the one"
-                           " inside libkrait, and never that one", module);
+                           " inside libkrait, and never that one",
+                           module);
     if (command)
         krait__report_tell(&d->report, KRAIT__WARNING, NULL, "another command called krait is on PATH: %s", command);
     if (d->preload)
@@ -250,10 +251,8 @@ static void tell_of_stack(diagnosis *d) {
 }
 
 static void tell(diagnosis *d) {
-    if (d->error && d->from_call)
-        tell_of_call(d);
-    else if (d->error)
-        tell_of_start(d);
+    if (d->error && d->from_call) tell_of_call(d);
+    else if (d->error) tell_of_start(d);
     tell_of_pandas(d);
     tell_of_stack(d);
     tell_of_others(d);
@@ -341,10 +340,8 @@ static void add_processors(diagnosis *d) {
 }
 
 static void add_bytes(diagnosis *d, const char *key, bool known, bool limited, uint64_t bytes) {
-    if (known && limited)
-        krait__report_number(&d->report, key, (int64_t)(bytes / 1024));
-    else
-        krait__report_text(&d->report, key, known ? "unlimited" : NULL);
+    if (known && limited) krait__report_number(&d->report, key, (int64_t)(bytes / 1024));
+    else krait__report_text(&d->report, key, known ? "unlimited" : NULL);
 }
 
 static void add_stack(diagnosis *d) {
@@ -358,8 +355,8 @@ static void add_stack(diagnosis *d) {
 
 /* Variables that change what Python, numpy, the loader or krait do. */
 static bool matters(const char *variable) {
-    static const char *const starts[] = { "PYTHON", "KRAIT_", "VIRTUAL_ENV=", "CONDA_PREFIX=", "PYENV_",
-                                          "LD_LIBRARY_PATH=", "LD_PRELOAD=", "MALLOC_" };
+    static const char *const starts[] = { "PYTHON", "KRAIT_",           "VIRTUAL_ENV=", "CONDA_PREFIX=",
+                                          "PYENV_", "LD_LIBRARY_PATH=", "LD_PRELOAD=",  "MALLOC_" };
     const char              *equals = strchr(variable, '=');
     static const char        threads[] = "_NUM_THREADS";
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
@@ -454,8 +451,8 @@ krait_status krait_doctor(int format, krait_value *report, krait_error **err) {
     if (!report) {
         status = krait__fail(err, KRAIT_E_ARGUMENT, "report is NULL, expected where to put the report");
     } else if (format != KRAIT_REPORT_TEXT && format != KRAIT_REPORT_JSON) {
-        status = krait__fail(err, KRAIT_E_ARGUMENT, "format is %d, expected KRAIT_REPORT_TEXT or KRAIT_REPORT_JSON",
-                             format);
+        status =
+            krait__fail(err, KRAIT_E_ARGUMENT, "format is %d, expected KRAIT_REPORT_TEXT or KRAIT_REPORT_JSON", format);
     } else {
         /* Looking at files and waiting for a child takes long: not while other threads wait for the GIL. */
         if (d.life != KRAIT__FORKED) state = krait__gil_pause();

@@ -5,7 +5,7 @@
 
 #include "mem.h"
 
-/* ---- the status list ------------------------------------------------------------------------------------------------------------- */
+/* ---- the status list --------------------------------------------------------------------------------------------- */
 
 struct status_row {
     krait_status status;
@@ -21,7 +21,8 @@ static const struct status_row status_rows[] = {
 };
 
 static const struct status_row *row_of(krait_status status) {
-    static const struct status_row unknown = { KRAIT_STATUS_LAST_, KRAIT_CLASS_CALLER, 500, 2, "unknown status", "unknown status" };
+    static const struct status_row unknown = { KRAIT_STATUS_LAST_, KRAIT_CLASS_CALLER, 500, 2,
+                                               "unknown status",   "unknown status" };
     for (size_t i = 0; i < sizeof status_rows / sizeof *status_rows; i++)
         if (status_rows[i].status == status) return &status_rows[i];
     return &unknown;
@@ -47,7 +48,7 @@ int krait_status_grpc(krait_status status) {
     return row_of(status)->grpc;
 }
 
-/* ---- making and freeing ------------------------------------------------------------------------------------------------------------ */
+/* ---- making and freeing ------------------------------------------------------------------------------------------ */
 
 static krait_error no_memory = { .status = KRAIT_E_NOMEM, .fixed = true };
 
@@ -99,13 +100,14 @@ static void copy_lists(krait_error *to, const krait_error *from) {
         frame->function = copy_text(frame->function);
     }
     to->notes = from->note_count ? krait__zalloc(from->note_count * sizeof *to->notes) : NULL;
-    for (; to->notes && to->note_count < from->note_count; to->note_count++) to->notes[to->note_count] = copy_text(from->notes[to->note_count]);
+    for (; to->notes && to->note_count < from->note_count; to->note_count++)
+        to->notes[to->note_count] = copy_text(from->notes[to->note_count]);
 }
 
 /* Texts that there is no memory for are missing from the copy; the status never is. */
 krait_status krait__error_copy(const krait_error *from, krait_error **err) {
-    krait_error  *first = NULL, **last = &first;
-    krait_status  status = from->status;
+    krait_error *first = NULL, **last = &first;
+    krait_status status = from->status;
     if (!err || *err) return status;
     for (; from; from = from->cause) {
         krait_error *to = krait__error_make(from->status);
@@ -136,10 +138,8 @@ static char *format_text(const char *format, va_list args) {
     va_copy(again, args);
     length = vsnprintf(small, sizeof small, format, args);
     text = length < 0 ? NULL : krait__alloc((size_t)length + 1);
-    if (text && (size_t)length < sizeof small)
-        memcpy(text, small, (size_t)length + 1);
-    else if (text)
-        vsnprintf(text, (size_t)length + 1, format, again);
+    if (text && (size_t)length < sizeof small) memcpy(text, small, (size_t)length + 1);
+    else if (text) vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
     return text;
 }
@@ -175,7 +175,7 @@ void krait__at(krait_error **err, const char *format, ...) {
     va_end(args);
 }
 
-/* ---- getters ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- getters ----------------------------------------------------------------------------------------------------- */
 
 krait_status krait_error_status(const krait_error *err) {
     return err ? err->status : KRAIT_OK;
@@ -215,7 +215,7 @@ const char *krait_error_note(const krait_error *err, size_t index) {
     return err && index < err->note_count ? err->notes[index] : NULL;
 }
 
-/* ---- growing texts -------------------------------------------------------------------------------------------------------------------- */
+/* ---- growing texts ----------------------------------------------------------------------------------------------- */
 
 void krait__text_add(krait__text *text, const char *data, size_t size) {
     if (text->failed) return;
@@ -240,10 +240,8 @@ void krait__text_addf(krait__text *text, const char *format, ...) {
     va_start(args, format);
     formatted = format_text(format, args);
     va_end(args);
-    if (formatted)
-        krait__text_add(text, formatted, strlen(formatted));
-    else
-        text->failed = true;
+    if (formatted) krait__text_add(text, formatted, strlen(formatted));
+    else text->failed = true;
     krait__free(formatted);
 }
 
@@ -273,14 +271,10 @@ void krait__text_json(krait__text *text, const char *string) {
         unsigned char c = (unsigned char)*string;
         char          escaped[8];
         size = character(string);
-        if (c == '"' || c == '\\')
-            krait__text_add(text, (char[]){ '\\', (char)c }, 2);
-        else if (!size)
-            krait__text_add(text, "\xef\xbf\xbd", 3);
-        else if (c >= 0x20)
-            krait__text_add(text, string, size);
-        else
-            krait__text_add(text, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", c));
+        if (c == '"' || c == '\\') krait__text_add(text, (char[]){ '\\', (char)c }, 2);
+        else if (!size) krait__text_add(text, "\xef\xbf\xbd", 3);
+        else if (c >= 0x20) krait__text_add(text, string, size);
+        else krait__text_add(text, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", c));
     }
     krait__text_add(text, "\"", 1);
 }
@@ -299,7 +293,7 @@ size_t krait__copy_out(const char *text, size_t length, char *buffer, size_t siz
     return length;
 }
 
-/* ---- JSON ----------------------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
 static void json_frames(krait__text *text, const krait_error *err) {
     krait__text_addf(text, ",\"frames\":[");
@@ -322,7 +316,8 @@ static void json_frames(krait__text *text, const krait_error *err) {
 static void json_error(krait__text *text, const krait_error *err) {
     size_t depth = 0;
     for (; err; err = err->cause, depth++) {
-        krait__text_addf(text, "{\"status\":\"%s\",\"number\":%d,\"step\":", krait_status_name(err->status), (int)err->status);
+        krait__text_addf(text, "{\"status\":\"%s\",\"number\":%d,\"step\":", krait_status_name(err->status),
+                         (int)err->status);
         krait__text_json(text, krait_error_step(err));
         krait__text_addf(text, ",\"message\":");
         krait__text_json(text, krait_error_message(err));
@@ -342,10 +337,8 @@ size_t krait_error_json(const krait_error *err, char *buffer, size_t size) {
     krait__text       text = { 0 };
     size_t            length;
     json_error(&text, err);
-    if (text.failed)
-        length = krait__copy_out(failed, sizeof failed - 1, buffer, size);
-    else
-        length = krait__copy_out(text.data, text.size, buffer, size);
+    if (text.failed) length = krait__copy_out(failed, sizeof failed - 1, buffer, size);
+    else length = krait__copy_out(text.data, text.size, buffer, size);
     krait__text_free(&text);
     return length;
 }

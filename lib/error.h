@@ -1,6 +1,7 @@
 /* error: makes and fills krait_error, and the text helpers that messages and reports share.
  *
- * Reporting cannot fail: without memory *err becomes a static out-of-memory error. An err of NULL is fine everywhere. */
+ * Reporting cannot fail: without memory *err becomes a static out-of-memory error. An err of NULL is fine everywhere.
+ */
 #ifndef KRAIT_LIB_ERROR_H
 #define KRAIT_LIB_ERROR_H
 
@@ -10,7 +11,7 @@
 #include <krait/status.h>
 
 enum {
-    KRAIT__MESSAGE_MAX = 64 * 1024,    /* bytes of a message; a 10 MB exception text would sink the log it is written to */
+    KRAIT__MESSAGE_MAX = 64 * 1024, /* bytes of a message; a 10 MB exception text would sink the log it is written to */
     KRAIT__TRACEBACK_MAX = 256 * 1024, /* bytes of a traceback */
     KRAIT__FRAMES_MAX = 128,
     KRAIT__CAUSES_MAX = 16,

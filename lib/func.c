@@ -7,7 +7,7 @@
 #include "mem.h"
 #include "pyerr.h"
 
-/* ---- making and freeing ------------------------------------------------------------------------------------------------------------------ */
+/* ---- making and freeing ------------------------------------------------------------------------------------------ */
 
 /* Dotted, no part empty, no blanks: anything else is Python's to judge. */
 bool krait__is_dotted(const char *text, size_t size) {
@@ -21,9 +21,10 @@ krait_func *krait_func_new(const char *name, krait_error **err) {
     const char *colon = name ? strchr(name, ':') : NULL;
     krait_func *func;
     if (krait__stuck(err)) return NULL;
-    if (!name || !colon || !krait__is_dotted(name, (size_t)(colon - name)) || !krait__is_dotted(colon + 1, strlen(colon + 1))) {
-        krait__fail(err, KRAIT_E_ARGUMENT, "function name is %s%s%s, expected \"package.module:function\"", name ? "\"" : "",
-                    name ? name : "NULL", name ? "\"" : "");
+    if (!name || !colon || !krait__is_dotted(name, (size_t)(colon - name)) ||
+        !krait__is_dotted(colon + 1, strlen(colon + 1))) {
+        krait__fail(err, KRAIT_E_ARGUMENT, "function name is %s%s%s, expected \"package.module:function\"",
+                    name ? "\"" : "", name ? name : "NULL", name ? "\"" : "");
         krait__at(err, "func_new");
         return NULL;
     }
@@ -72,7 +73,7 @@ const char *krait_func_name(const krait_func *func) {
     return func ? func->name : "";
 }
 
-/* ---- resolving -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- resolving --------------------------------------------------------------------------------------------------- */
 
 static PyObject *walk(PyObject *object, const char *path) {
     while (object && *path) {
@@ -117,14 +118,15 @@ krait_status krait__func_resolve(krait_func *func, krait__thread *thread, PyObje
         py.Py_DecRef(*callable);
         return krait__fail_nomem(err);
     }
-    if (!atomic_compare_exchange_strong(&func->resolved, &other, hold)) { /* another thread was first: the same name, so as good */
+    if (!atomic_compare_exchange_strong(&func->resolved, &other,
+                                        hold)) { /* another thread was first: the same name, so as good */
         krait__hold_release(hold);
         *callable = other->object;
     }
     return KRAIT_OK;
 }
 
-/* ---- keywords ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- keywords ---------------------------------------------------------------------------------------------------- */
 
 static bool same_names(const krait__keywords *keywords, const krait_arg *args, size_t count) {
     const char *name = keywords->names;
@@ -138,9 +140,11 @@ static bool same_names(const krait__keywords *keywords, const krait_arg *args, s
 
 static krait_status check_names(const krait_arg *args, size_t count, krait_error **err) {
     for (size_t i = 0; i < count; i++) {
-        if (!args[i].name) return krait__fail(err, KRAIT_E_ARGUMENT, "a positional argument after keyword '%s'", args[i - 1].name);
+        if (!args[i].name)
+            return krait__fail(err, KRAIT_E_ARGUMENT, "a positional argument after keyword '%s'", args[i - 1].name);
         for (size_t j = 0; j < i; j++)
-            if (!strcmp(args[i].name, args[j].name)) return krait__fail(err, KRAIT_E_ARGUMENT, "keyword '%s' is given twice", args[i].name);
+            if (!strcmp(args[i].name, args[j].name))
+                return krait__fail(err, KRAIT_E_ARGUMENT, "keyword '%s' is given twice", args[i].name);
     }
     return KRAIT_OK;
 }
@@ -198,8 +202,8 @@ static PyObject *remembered(krait_func *func, const krait_arg *args, size_t coun
     return NULL;
 }
 
-krait_status krait__func_keywords(krait_func *func, krait__thread *thread, const krait_arg *args, size_t count, PyObject **tuple,
-                                  krait_error **err) {
+krait_status krait__func_keywords(krait_func *func, krait__thread *thread, const krait_arg *args, size_t count,
+                                  PyObject **tuple, krait_error **err) {
     krait_status status;
     for (size_t i = 1; i < count; i++) /* before any name is compared */
         if (!args[i].name) return check_names(args, count, err);

@@ -16,12 +16,12 @@ typedef struct krait__keywords {
 } krait__keywords;
 
 struct krait_func {
-    _Atomic uint32_t       refs;
-    char                  *name;     /* "package.module:qualified.name" */
-    char                  *module;   /* "package.module" */
-    const char            *path;     /* "qualified.name", in name */
-    _Atomic(krait__hold *) resolved; /* keeps the callable; NULL until it was found */
-    _Atomic int64_t        last_full_collection; /* ns; what looking for escapes may cost is bounded */
+    _Atomic uint32_t           refs;
+    char                      *name;                          /* "package.module:qualified.name" */
+    char                      *module;                        /* "package.module" */
+    const char                *path;                          /* "qualified.name", in name */
+    _Atomic(krait__hold *)     resolved;                      /* keeps the callable; NULL until it was found */
+    _Atomic int64_t            last_full_collection;          /* ns; what looking for escapes may cost is bounded */
     _Atomic(krait__keywords *) keywords[KRAIT__KEYWORDS_MAX]; /* filled from the front */
 };
 
@@ -37,7 +37,7 @@ static inline PyObject *krait__func_resolved(krait_func *func) {
 }
 
 /* The tuple of the names of args[0..count), a new reference. Attached. */
-krait_status krait__func_keywords(krait_func *func, krait__thread *thread, const krait_arg *args, size_t count, PyObject **tuple,
-                                  krait_error **err);
+krait_status krait__func_keywords(krait_func *func, krait__thread *thread, const krait_arg *args, size_t count,
+                                  PyObject **tuple, krait_error **err);
 
 #endif

@@ -12,28 +12,26 @@ enum {
     SAMPLE = 64              /* one enter in so many is timed: two clock readings cost as much as a call */
 };
 
-_Atomic int krait__life;
-bool        krait__guest;
+_Atomic int             krait__life;
+bool                    krait__guest;
 __thread krait__thread *krait__self __attribute__((tls_model("initial-exec")));
-static __thread bool thread_is_ending __attribute__((tls_model("initial-exec")));
+static __thread bool    thread_is_ending __attribute__((tls_model("initial-exec")));
 krait_status (*krait__gil_wait_loaded)(krait_error **err);
 
 static struct {
-    pthread_mutex_t lock;   /* guards all below; nothing is called under it */
+    pthread_mutex_t lock; /* guards all below; nothing is called under it */
     krait__thread  *alive;
-    krait__counters ended;  /* sums of threads that have gone */
+    krait__counters ended; /* sums of threads that have gone */
     bool            started, has_key;
     pthread_key_t   key;
 } threads = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* ---- thread records ------------------------------------------------------------------------------------------------------------- */
+/* ---- thread records ---------------------------------------------------------------------------------------------- */
 
 static void record_unlink(krait__thread *thread) {
     pthread_mutex_lock(&threads.lock);
-    if (thread->prev)
-        thread->prev->next_alive = thread->next_alive;
-    else
-        threads.alive = thread->next_alive;
+    if (thread->prev) thread->prev->next_alive = thread->next_alive;
+    else threads.alive = thread->next_alive;
     if (thread->next_alive) thread->next_alive->prev = thread->prev;
 #define FOLD(name) threads.ended.name += atomic_load(&thread->count.name);
     KRAIT__COUNTER_MAP(FOLD)
@@ -75,7 +73,8 @@ static krait__thread *record_new(krait_error **err) {
 static krait_status record_get(krait__thread **out, krait_error **err) {
     *out = krait__self;
     if (*out) return KRAIT_OK;
-    if (thread_is_ending) return krait__fail(err, KRAIT_E_CLOSED, "this thread is ending: its thread-local data is being destroyed");
+    if (thread_is_ending)
+        return krait__fail(err, KRAIT_E_CLOSED, "this thread is ending: its thread-local data is being destroyed");
     *out = record_new(err);
     return *out ? KRAIT_OK : KRAIT_E_NOMEM;
 }
@@ -89,7 +88,7 @@ static void record_free(krait__thread *thread) {
     krait__free(thread);
 }
 
-/* ---- doors ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- doors ------------------------------------------------------------------------------------------------------- */
 
 krait_status krait__refuse(int door, krait_error **err) {
     int life = atomic_load(&krait__life);
@@ -99,10 +98,8 @@ krait_status krait__refuse(int door, krait_error **err) {
         return krait__fail(err, KRAIT_E_FORKED,
                            "this process was forked from process that started Python; only that one can call it: "
                            "fork before krait_init, or start the child with exec");
-    case KRAIT__SHUT:
-        return krait__fail(err, KRAIT_E_CLOSED, "krait_shutdown has been called");
-    default:
-        return krait__fail(err, KRAIT_E_NOT_READY, "Python has not been started: call krait_init first");
+    case KRAIT__SHUT: return krait__fail(err, KRAIT_E_CLOSED, "krait_shutdown has been called");
+    default: return krait__fail(err, KRAIT_E_NOT_READY, "Python has not been started: call krait_init first");
     }
 }
 
@@ -112,7 +109,7 @@ static void in_forked_child(void) {
     if (atomic_load(&krait__life) != KRAIT__NOT_READY) atomic_store(&krait__life, KRAIT__FORKED);
 }
 
-/* ---- attaching -------------------------------------------------------------------------------------------------------------------- */
+/* ---- attaching --------------------------------------------------------------------------------------------------- */
 
 static bool is_attached(const krait__thread *thread) {
     PyThreadState *current = py.current();
@@ -124,11 +121,14 @@ static bool is_attached(const krait__thread *thread) {
 static krait_status check_stack(krait_error **err) {
     size_t stack = krait__os_stack();
     if (stack >= STACK_MIN) return KRAIT_OK;
-    if (stack == 0) return krait__fail(err, KRAIT_E_STACK, "the size of this thread's stack cannot be told; Python needs 1 MiB");
-    return krait__fail(err, KRAIT_E_STACK, "this thread's stack has %zu KiB; Python needs 1024: pthread_attr_setstacksize", stack / 1024);
+    if (stack == 0)
+        return krait__fail(err, KRAIT_E_STACK, "the size of this thread's stack cannot be told; Python needs 1 MiB");
+    return krait__fail(err, KRAIT_E_STACK,
+                       "this thread's stack has %zu KiB; Python needs 1024: pthread_attr_setstacksize", stack / 1024);
 }
 
-/* The state to attach: the own one, made now if need be, or the one that Python itself gave this thread, which is never kept. */
+/* The state to attach: the own one, made now if need be, or the one that Python itself gave this thread, which is never
+ * kept. */
 static krait_status state_for(krait__thread *thread, PyThreadState **state, krait_error **err) {
     krait_status status;
     *state = thread->state ? thread->state : py.PyGILState_GetThisThreadState();
@@ -167,7 +167,8 @@ krait_status krait__gil_enter_by(krait__gil *gil, int door, krait_error **err) {
     krait_status   status = krait__refuse(door, err);
     gil->leave = NULL;
     if (status) return status;
-    if (krait__guest && !py.Py_IsInitialized()) return krait__fail(err, KRAIT_E_CLOSED, "the program has finalised its Python");
+    if (krait__guest && !py.Py_IsInitialized())
+        return krait__fail(err, KRAIT_E_CLOSED, "the program has finalised its Python");
     status = record_get(&gil->thread, err);
     if (status || is_attached(gil->thread)) return status;
     status = state_for(gil->thread, &state, err);
@@ -214,7 +215,7 @@ bool krait__gil_borrow(void (*fn)(void *user), void *user) {
     return true;
 }
 
-/* ---- krait_acquire, krait_release ---------------------------------------------------------------------------------------------------- */
+/* ---- krait_acquire, krait_release -------------------------------------------------------------------------------- */
 
 krait_status krait_acquire(krait_error **err) {
     krait__gil     gil;
@@ -227,7 +228,8 @@ krait_status krait_acquire(krait_error **err) {
     thread = gil.thread;
     if (gil.leave && thread->attaches == KRAIT__ATTACHES_MAX) {
         krait__gil_leave(&gil);
-        krait__fail(err, KRAIT_E_RANGE, "the GIL was acquired, let go and acquired again %d times within each other", KRAIT__ATTACHES_MAX);
+        krait__fail(err, KRAIT_E_RANGE, "the GIL was acquired, let go and acquired again %d times within each other",
+                    KRAIT__ATTACHES_MAX);
         krait__at(err, "acquire");
         return KRAIT_E_RANGE;
     }
@@ -248,7 +250,7 @@ void krait_release(void) {
     py.PyEval_SaveThread();
 }
 
-/* ---- holds ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- holds ------------------------------------------------------------------------------------------------------- */
 
 krait__hold *krait__hold_new(krait__thread *thread, PyObject *object, size_t bytes) {
     krait__hold *hold = (krait__hold *)thread->spare;
@@ -349,10 +351,10 @@ void krait__drain(krait__thread *thread, size_t limit) {
     while (limit && anything_shared()) drain_shared(thread, &limit);
 }
 
-/* ---- the janitor's work --------------------------------------------------------------------------------------------------------------- */
+/* ---- the janitor's work ------------------------------------------------------------------------------------------ */
 
-/* Clear all first, delete afterwards: deleting breaks the deleter's own GILState binding (facts 14), and clearing runs user code that may
- * need it. */
+/* Clear all first, delete afterwards: deleting breaks the deleter's own GILState binding (facts 14), and clearing runs
+ * user code that may need it. */
 static void reap(void) {
     krait__node *ended = krait__stack_take(&krait__lists.threads);
     for (krait__node *node = ended; node; node = node->next) {
@@ -377,7 +379,8 @@ static void drain_and_reap(void *user) {
 }
 
 static void janitor_work(void) {
-    if (atomic_load(&krait__life) != KRAIT__FORKED && (!krait__guest || py.Py_IsInitialized())) krait__gil_borrow(drain_and_reap, NULL);
+    if (atomic_load(&krait__life) != KRAIT__FORKED && (!krait__guest || py.Py_IsInitialized()))
+        krait__gil_borrow(drain_and_reap, NULL);
 }
 
 krait_status krait__gil_start(krait_error **err) {
@@ -385,13 +388,14 @@ krait_status krait__gil_start(krait_error **err) {
     if (!threads.has_key && pthread_key_create(&threads.key, thread_ends))
         return krait__fail(err, KRAIT_E_SYSTEM, "no thread-local key is left: the process has used all of them");
     threads.has_key = true;
-    if (!krait__janitor_start(janitor_work)) return krait__fail(err, KRAIT_E_SYSTEM, "krait's janitor thread could not be started");
+    if (!krait__janitor_start(janitor_work))
+        return krait__fail(err, KRAIT_E_SYSTEM, "krait's janitor thread could not be started");
     if (pthread_atfork(NULL, NULL, in_forked_child)) return krait__fail_nomem(err);
     threads.started = true;
     return KRAIT_OK;
 }
 
-/* ---- looking at all threads ----------------------------------------------------------------------------------------------------------- */
+/* ---- looking at all threads -------------------------------------------------------------------------------------- */
 
 void krait__gil_counters(krait__counters *sum) {
     pthread_mutex_lock(&threads.lock);

@@ -1,8 +1,10 @@
-/* gil: thread records, kept thread states, attaching and detaching. The only file that saves or restores a thread state.
+/* gil: thread records, kept thread states, attaching and detaching. The only file that saves or restores a thread
+ * state.
  *
- * Each thread that calls gets a record with a thread state of its own (PyThreadState_New once, then Restore/Save per call: 30 ns instead
- * of 7,000). A thread that holds the GIL already, in a state of its own or a foreign one, is let in with that state; a foreign state is
- * never kept. When a thread ends, its record goes to the janitor, which clears and deletes the state: thread exit never waits for the GIL.
+ * Each thread that calls gets a record with a thread state of its own (PyThreadState_New once, then Restore/Save per
+ * call: 30 ns instead of 7,000). A thread that holds the GIL already, in a state of its own or a foreign one, is let in
+ * with that state; a foreign state is never kept. When a thread ends, its record goes to the janitor, which clears and
+ * deletes the state: thread exit never waits for the GIL.
  *
  * Fields of a record are written by its thread only; other threads read the counters, relaxed. */
 #ifndef KRAIT_LIB_GIL_H
@@ -13,8 +15,16 @@
 #include "janitor.h"
 #include "pyapi.h"
 
-/* Where in its life the library is. The doors other than OPEN are refused by krait__refuse. LOADING: Python is up, modules are being preloaded. */
-enum { KRAIT__NOT_READY = 0, KRAIT__STARTING = 1, KRAIT__LOADING = 2, KRAIT__OPEN = 3, KRAIT__SHUT = 4, KRAIT__FORKED = 5 };
+/* Where in its life the library is. The doors other than OPEN are refused by krait__refuse. LOADING: Python is up,
+ * modules are being preloaded. */
+enum {
+    KRAIT__NOT_READY = 0,
+    KRAIT__STARTING = 1,
+    KRAIT__LOADING = 2,
+    KRAIT__OPEN = 3,
+    KRAIT__SHUT = 4,
+    KRAIT__FORKED = 5
+};
 extern _Atomic int krait__life;
 
 /* Python was started by the host, which may finalise it. */
@@ -29,25 +39,27 @@ typedef struct krait__hold {
     void (*extra_free)(void *extra);
 } krait__hold;
 
-/* krait_acquire attaches a second time on one thread only where the GIL was let go in between, by ctypes or an extension that calls back. */
+/* krait_acquire attaches a second time on one thread only where the GIL was let go in between, by ctypes or an
+ * extension that calls back. */
 enum { KRAIT__ATTACHES_MAX = 16 };
 
 /* Counters that a thread keeps for itself, written once: X(name). */
-#define KRAIT__COUNTER_MAP(X) X(calls) X(failures) X(copies) X(copied_bytes) X(escapes) X(gil_enters) X(gil_wait_ns) X(held) X(dropped)
+#define KRAIT__COUNTER_MAP(X)                                                                                          \
+    X(calls) X(failures) X(copies) X(copied_bytes) X(escapes) X(gil_enters) X(gil_wait_ns) X(held) X(dropped)
 
 typedef struct krait__thread {
-    krait__node           node;   /* on the janitor's list, once the thread has ended */
-    PyThreadState        *state;  /* kept; NULL until first needed */
-    _Atomic bool          has_state; /* the same, for other threads to look at */
-    uint32_t              holds;  /* krait_acquire minus krait_release */
-    uint32_t              attaches; /* of these, that had to attach: which ones stands in attached_at */
-    uint32_t              attached_at[KRAIT__ATTACHES_MAX];
-    _Atomic uint64_t      calls_ended; /* of count.calls; the others run, one inside the other */
-    krait__node          *spare;  /* unused krait__hold */
-    uint32_t              spares;
-    krait__node          *cleared; /* holds cleared while this thread held the GIL */
-    uint32_t              phase;  /* of the sampled enters: else the first of each short-lived thread would count for 64 */
-    unsigned long         id;     /* as PyThreadState_SetAsyncExc wants it */
+    krait__node      node;      /* on the janitor's list, once the thread has ended */
+    PyThreadState   *state;     /* kept; NULL until first needed */
+    _Atomic bool     has_state; /* the same, for other threads to look at */
+    uint32_t         holds;     /* krait_acquire minus krait_release */
+    uint32_t         attaches;  /* of these, that had to attach: which ones stands in attached_at */
+    uint32_t         attached_at[KRAIT__ATTACHES_MAX];
+    _Atomic uint64_t calls_ended; /* of count.calls; the others run, one inside the other */
+    krait__node     *spare;       /* unused krait__hold */
+    uint32_t         spares;
+    krait__node     *cleared; /* holds cleared while this thread held the GIL */
+    uint32_t         phase;   /* of the sampled enters: else the first of each short-lived thread would count for 64 */
+    unsigned long    id;      /* as PyThreadState_SetAsyncExc wants it */
     struct krait__thread *prev, *next_alive; /* the registry, under its lock */
 #define KRAIT__COUNTER_FIELD(name) _Atomic uint64_t name;
     struct {
@@ -57,8 +69,9 @@ typedef struct krait__thread {
 } krait__thread;
 
 /* Adds to a counter of the own thread. */
-#define KRAIT__COUNT(thread, name, n)                                                                                      \
-    atomic_store_explicit(&(thread)->count.name, atomic_load_explicit(&(thread)->count.name, memory_order_relaxed) + (n), \
+#define KRAIT__COUNT(thread, name, n)                                                                                  \
+    atomic_store_explicit(&(thread)->count.name,                                                                       \
+                          atomic_load_explicit(&(thread)->count.name, memory_order_relaxed) + (n),                     \
                           memory_order_relaxed)
 
 /* One stay in the interpreter. */
@@ -93,11 +106,12 @@ static inline bool krait__gil_in_call(krait__thread *thread) {
            atomic_load_explicit(&thread->calls_ended, memory_order_relaxed);
 }
 
-/* Attached by krait_acquire, no call running on it, nothing to free: a thread that may call at once. Between krait_acquire and krait_release
- * only a call can let the GIL go, unless the host has a Python of its own. */
+/* Attached by krait_acquire, no call running on it, nothing to free: a thread that may call at once. Between
+ * krait_acquire and krait_release only a call can let the GIL go, unless the host has a Python of its own. */
 static inline bool krait__gil_is_idle(krait__thread *thread) {
     return thread->holds && !krait__gil_in_call(thread) && !krait__guest && !thread->cleared &&
-           atomic_load_explicit(&krait__life, memory_order_relaxed) == KRAIT__OPEN && !krait__stack_any(&krait__lists.holds);
+           atomic_load_explicit(&krait__life, memory_order_relaxed) == KRAIT__OPEN &&
+           !krait__stack_any(&krait__lists.holds);
 }
 
 void krait__gil_leave_slow(krait__gil *gil);
@@ -131,21 +145,20 @@ bool krait__gil_borrow(void (*fn)(void *user), void *user);
 krait__hold *krait__hold_new(krait__thread *thread, PyObject *object, size_t bytes);
 /* The release function of every value that owns a Python object: owner is a krait__hold. */
 void krait__hold_release(void *owner);
-/* Frees what was cleared: all that this thread cleared while it held the GIL, and at most `limit` objects of the shared list; attached. */
+/* Frees what was cleared: all that this thread cleared while it held the GIL, and at most `limit` objects of the shared
+ * list; attached. */
 void krait__drain(krait__thread *thread, size_t limit);
 void krait__drain_own(krait__thread *thread);
 
 enum {
-    KRAIT__DRAIN_SOME = 64,                          /* objects a call frees in passing */
-    KRAIT__PENDING_MAX = 65536,                      /* at this many, or this many bytes, a call frees all */
+    KRAIT__DRAIN_SOME = 64,     /* objects a call frees in passing */
+    KRAIT__PENDING_MAX = 65536, /* at this many, or this many bytes, a call frees all */
     KRAIT__PENDING_BYTES_MAX = 256 * 1024 * 1024
 };
 
 static inline void krait__drain_in_passing(krait__thread *thread) {
-    if (krait__stack_any(&krait__lists.holds))
-        krait__drain(thread, KRAIT__DRAIN_SOME);
-    else if (thread->cleared)
-        krait__drain_own(thread);
+    if (krait__stack_any(&krait__lists.holds)) krait__drain(thread, KRAIT__DRAIN_SOME);
+    else if (thread->cleared) krait__drain_own(thread);
 }
 
 /* Starts the janitor, the fork handler and the thread-exit key; idempotent. Called once Python runs. */
@@ -160,7 +173,8 @@ typedef struct krait__counters {
 } krait__counters;
 void krait__gil_counters(krait__counters *sum);
 
-/* Calls that run now, in all threads but the calling one; with `raise` set, that exception is raised asynchronously in each (attached). */
+/* Calls that run now, in all threads but the calling one; with `raise` set, that exception is raised asynchronously in
+ * each (attached). */
 unsigned krait__gil_running(PyObject *raise);
 
 #endif

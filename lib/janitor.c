@@ -5,7 +5,7 @@
 #include "os.h"
 
 enum {
-    LAZY_MS = 10,   /* how long the janitor lets callers drain for themselves before it takes the GIL */
+    LAZY_MS = 10,    /* how long the janitor lets callers drain for themselves before it takes the GIL */
     LAZY_ROUNDS = 20 /* and how often it waits again while they do */
 };
 
@@ -16,8 +16,8 @@ static struct {
     _Atomic bool asleep;
     void (*work)(void);
     _Atomic(void (*)(void *)) job; /* written last by krait__janitor_run, cleared by the janitor */
-    void *job_user;
-    _Atomic bool started;
+    void                     *job_user;
+    _Atomic bool              started;
 } janitor;
 
 void krait__janitor_poke(void) {
@@ -25,15 +25,16 @@ void krait__janitor_poke(void) {
 }
 
 static bool anything_to_free(void) {
-    return atomic_load(&krait__lists.holds.head) || atomic_load(&krait__lists.backlog) || atomic_load(&krait__lists.threads.head);
+    return atomic_load(&krait__lists.holds.head) || atomic_load(&krait__lists.backlog) ||
+           atomic_load(&krait__lists.threads.head);
 }
 
 static bool anything(void) {
     return anything_to_free() || atomic_load(&janitor.job);
 }
 
-/* Sleeps until there is something. The flag goes up before the lists are looked at, a push comes before the flag is looked at: one of the
- * two sees the other. */
+/* Sleeps until there is something. The flag goes up before the lists are looked at, a push comes before the flag is
+ * looked at: one of the two sees the other. */
 static void sleep_until_poked(void) {
     atomic_store(&janitor.asleep, true);
     if (anything() && atomic_exchange(&janitor.asleep, false)) return;

@@ -18,8 +18,9 @@
 #include "pyerr.h"
 #include "runtime.h"
 
-/* One lock for starting and ending: init_lock is held for as long as that takes, preload.lock only for a look. Order: init_lock first.
- * Neither is held while this thread waits for the GIL in another's hands... except init_lock, which nobody takes attached. */
+/* One lock for starting and ending: init_lock is held for as long as that takes, preload.lock only for a look. Order:
+ * init_lock first. Neither is held while this thread waits for the GIL in another's hands... except init_lock, which
+ * nobody takes attached. */
 static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
 static krait_error    *failed_for_good; /* why the interpreter did not start; under init_lock */
 
@@ -31,7 +32,7 @@ int krait_version_number(void) {
     return KRAIT_VERSION_NUMBER;
 }
 
-/* ---- preloading ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- preloading -------------------------------------------------------------------------------------------------- */
 
 static struct {
     pthread_mutex_t lock; /* guards all below */
@@ -60,7 +61,8 @@ static krait_status set_up_preload(krait_error **err) {
 #ifndef __APPLE__
     pthread_condattr_setclock(&attributes, CONDITION_CLOCK);
 #endif
-    if (pthread_cond_init(&preload.changed, &attributes)) return krait__fail(err, KRAIT_E_SYSTEM, "no condition variable");
+    if (pthread_cond_init(&preload.changed, &attributes))
+        return krait__fail(err, KRAIT_E_SYSTEM, "no condition variable");
     pthread_condattr_destroy(&attributes);
     preload.has_cond = true;
     return KRAIT_OK;
@@ -94,7 +96,8 @@ static void not_imported(const char *name) {
     keep_error(error, name);
 }
 
-/* Under preload.lock. While an error waits for the first call, the life stays LOADING: that is what sends the call there. */
+/* Under preload.lock. While an error waits for the first call, the life stays LOADING: that is what sends the call
+ * there. */
 static void open_fully(void) {
     int loading = KRAIT__LOADING;
     atomic_compare_exchange_strong(&krait__life, &loading, KRAIT__OPEN);
@@ -157,11 +160,13 @@ static krait_status wait_for_preload(int64_t timeout_ms, bool once, krait_error 
     state = krait__gil_pause();
     pthread_mutex_lock(&preload.lock);
     while (preload.busy && rc != ETIMEDOUT && atomic_load(&krait__life) != KRAIT__SHUT)
-        rc = timeout_ms < 0 ? pthread_cond_wait(&preload.changed, &preload.lock) : pthread_cond_timedwait(&preload.changed, &preload.lock, &until);
+        rc = timeout_ms < 0 ? pthread_cond_wait(&preload.changed, &preload.lock)
+                            : pthread_cond_timedwait(&preload.changed, &preload.lock, &until);
     if (preload.busy && atomic_load(&krait__life) == KRAIT__SHUT) {
         status = krait__refuse(KRAIT__DOOR_SETUP, err);
     } else if (preload.busy) {
-        status = krait__fail(err, KRAIT_E_TIMEOUT, "the preloaded modules are still being imported after %lld ms", (long long)timeout_ms);
+        status = krait__fail(err, KRAIT_E_TIMEOUT, "the preloaded modules are still being imported after %lld ms",
+                             (long long)timeout_ms);
     } else if (preload.error && !(once && preload.told)) {
         preload.told = true;
         open_fully();
@@ -185,11 +190,12 @@ krait_status krait_wait_ready(int64_t timeout_ms, krait_error **err) {
     return status;
 }
 
-/* ---- init: the ordered list ------------------------------------------------------------------------------------------------------------------- */
+/* ---- init: the ordered list -------------------------------------------------------------------------------------- */
 
 static krait_status use_allocator(const krait_options *options, krait_error **err) {
     if (!options->allocator || krait__mem_set_allocator(options->allocator)) return KRAIT_OK;
-    return krait__fail(err, KRAIT_E_CONFLICT, "krait_options.allocator must be set before krait allocates anything; %llu blocks are in use",
+    return krait__fail(err, KRAIT_E_CONFLICT,
+                       "krait_options.allocator must be set before krait allocates anything; %llu blocks are in use",
                        (unsigned long long)krait__mem_blocks());
 }
 
@@ -258,9 +264,11 @@ static krait_status init_locked(const krait_options *options, krait_error **err)
     int          life = atomic_load(&krait__life);
     if (life == KRAIT__SHUT || life == KRAIT__FORKED) return krait__refuse(0, err);
     if (failed_for_good) return krait__error_copy(failed_for_good, err);
-    if (life == KRAIT__OPEN || life == KRAIT__LOADING) return run_steps(once_more, sizeof once_more / sizeof *once_more, options, err);
+    if (life == KRAIT__OPEN || life == KRAIT__LOADING)
+        return run_steps(once_more, sizeof once_more / sizeof *once_more, options, err);
     status = run_steps(first_time, sizeof first_time / sizeof *first_time, options, err);
-    /* Python may be up although a later step failed; the steps can be taken again. With modules to preload the janitor opens. */
+    /* Python may be up although a later step failed; the steps can be taken again. With modules to preload the janitor
+     * opens. */
     life = KRAIT__STARTING;
     atomic_compare_exchange_strong(&krait__life, &life, KRAIT__OPEN);
     return status;
@@ -282,7 +290,8 @@ krait_status krait_init(const krait_options *options, krait_error **err) {
     status = krait__check_options(options, &copy, &own);
     if (!status && is_forked()) status = krait__refuse(0, &own);
     if (!status) {
-        pthread_once(&loaded_once, krait__runtime_peek); /* to know whether the GIL is held, before waiting for the lock */
+        pthread_once(&loaded_once,
+                     krait__runtime_peek); /* to know whether the GIL is held, before waiting for the lock */
         state = krait__gil_pause();
         pthread_mutex_lock(&init_lock);
         status = init_locked(&copy, &own);
@@ -290,14 +299,12 @@ krait_status krait_init(const krait_options *options, krait_error **err) {
         krait__gil_resume(state);
     }
     krait__at(&own, "init");
-    if (err)
-        *err = own;
-    else
-        krait_error_clear(&own);
+    if (err) *err = own;
+    else krait_error_clear(&own);
     return status;
 }
 
-/* ---- shutdown ----------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- shutdown ---------------------------------------------------------------------------------------------------- */
 
 enum { POLL_MS = 2, ATEXIT_MIN_MS = 100 };
 
@@ -318,7 +325,8 @@ static unsigned drain_calls(int64_t until) {
     return running;
 }
 
-/* The GIL may be held for any time, so a thread of its own waits for it; the job stays valid when that comes too late. */
+/* The GIL may be held for any time, so a thread of its own waits for it; the job stays valid when that comes too late.
+ */
 typedef struct attached_job {
     krait__event done;
     void (*fn)(void *user);
@@ -349,13 +357,12 @@ static void nothing(void *unused) {
 static void run_atexit(void *user) {
     PyObject *done = krait__bridge_call("run_atexit", NULL, NULL);
     (void)user;
-    if (done)
-        py.Py_DecRef(done);
-    else
-        py.PyErr_Clear();
+    if (done) py.Py_DecRef(done);
+    else py.PyErr_Clear();
 }
 
-/* Once the GIL has changed hands, every call has either seen the door closed or is counted as running. False: it did not within the time. */
+/* Once the GIL has changed hands, every call has either seen the door closed or is counted as running. False: it did
+ * not within the time. */
 static bool shut_door(int64_t timeout_ms) {
     static attached_job job;
     atomic_store(&krait__life, KRAIT__SHUT);
@@ -375,7 +382,8 @@ static krait_status shut_down(int64_t timeout_ms, krait_error **err) {
     krait_status status = krait__refuse(KRAIT__DOOR_SETUP, err);
     if (status) return status;
     if (!shut_door(left_of(until)))
-        return krait__fail(err, KRAIT_E_TIMEOUT, "a thread still holds the GIL after %lld ms; the door is closed", (long long)timeout_ms);
+        return krait__fail(err, KRAIT_E_TIMEOUT, "a thread still holds the GIL after %lld ms; the door is closed",
+                           (long long)timeout_ms);
     if (drain_calls(patience)) {
         static attached_job job;
         attached_within(&job, cancel_calls, left_of(until));
@@ -383,9 +391,14 @@ static krait_status shut_down(int64_t timeout_ms, krait_error **err) {
     }
     running = krait__gil_running(NULL);
     rest = left_of(until);
-    ended = krait__runtime.attached || krait__runtime_on_main(run_atexit, NULL, rest >= 0 && rest < ATEXIT_MIN_MS ? ATEXIT_MIN_MS : rest);
-    if (running) return krait__fail(err, KRAIT_E_TIMEOUT, "%u calls still run after %lld ms; the door is closed", running, (long long)timeout_ms);
-    if (!ended) return krait__fail(err, KRAIT_E_TIMEOUT, "Python's atexit functions still run after %lld ms", (long long)timeout_ms);
+    ended = krait__runtime.attached ||
+            krait__runtime_on_main(run_atexit, NULL, rest >= 0 && rest < ATEXIT_MIN_MS ? ATEXIT_MIN_MS : rest);
+    if (running)
+        return krait__fail(err, KRAIT_E_TIMEOUT, "%u calls still run after %lld ms; the door is closed", running,
+                           (long long)timeout_ms);
+    if (!ended)
+        return krait__fail(err, KRAIT_E_TIMEOUT, "Python's atexit functions still run after %lld ms",
+                           (long long)timeout_ms);
     return KRAIT_OK;
 }
 
@@ -397,17 +410,15 @@ krait_status krait_shutdown(int64_t timeout_ms, krait_error **err) {
     if (is_forked()) return krait__refuse(0, err);
     state = krait__gil_pause();
     pthread_mutex_lock(&init_lock);
-    if (atomic_load(&krait__life) == KRAIT__SHUT)
-        status = KRAIT_OK;
-    else
-        status = shut_down(timeout_ms, err);
+    if (atomic_load(&krait__life) == KRAIT__SHUT) status = KRAIT_OK;
+    else status = shut_down(timeout_ms, err);
     pthread_mutex_unlock(&init_lock);
     krait__gil_resume(state);
     krait__at(err, "shutdown");
     return status;
 }
 
-/* ---- small functions ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- small functions --------------------------------------------------------------------------------------------- */
 
 krait_status krait_add_path(const char *path, int position, krait_error **err) {
     krait__gil   gil;
@@ -469,8 +480,8 @@ krait_status krait_module_from_source(const char *name, const char *source, krai
     krait_status status;
     if (krait__stuck(err)) return (*err)->status;
     if (!name || !krait__is_dotted(name, strlen(name))) {
-        status = krait__fail(err, KRAIT_E_ARGUMENT, "name is %s%s%s, expected \"module\" or \"package.module\"", name ? "\"" : "", name ? name : "NULL",
-                             name ? "\"" : "");
+        status = krait__fail(err, KRAIT_E_ARGUMENT, "name is %s%s%s, expected \"module\" or \"package.module\"",
+                             name ? "\"" : "", name ? name : "NULL", name ? "\"" : "");
     } else if (!source) {
         status = krait__fail(err, KRAIT_E_ARGUMENT, "source is NULL");
     } else if (!(status = krait__gil_enter(&gil, err))) {

@@ -9,7 +9,7 @@
 #include "gil.h"
 #include "mem.h"
 
-/* ---- owner objects ------------------------------------------------------------------------------------------------------------------ */
+/* ---- owner objects ----------------------------------------------------------------------------------------------- */
 
 typedef struct owner_payload {
     void (*done)(void *user);
@@ -40,10 +40,10 @@ static void owner_dealloc(PyObject *owner) {
 }
 
 static PyTypeObject *make_owner_type(void) {
-    static char  doc[] = "Keeps memory that a C program lent or gave to Python.";
+    static char doc[] = "Keeps memory that a C program lent or gave to Python.";
     void (*dealloc)(PyObject *) = owner_dealloc;
-    PyType_Slot  slots[] = { { Py_tp_dealloc_SLOT, NULL }, { Py_tp_doc_SLOT, doc }, { 0, NULL } };
-    PyType_Spec  spec = { "krait.Owner", (int)(py.header + sizeof(owner_payload)), 0, Py_TPFLAGS_DEFAULT_BITS, slots };
+    PyType_Slot slots[] = { { Py_tp_dealloc_SLOT, NULL }, { Py_tp_doc_SLOT, doc }, { 0, NULL } };
+    PyType_Spec spec = { "krait.Owner", (int)(py.header + sizeof(owner_payload)), 0, Py_TPFLAGS_DEFAULT_BITS, slots };
     memcpy(&slots[0].pfunc, &dealloc, sizeof dealloc);
     return (PyTypeObject *)py.PyType_FromSpec(&spec);
 }
@@ -58,7 +58,7 @@ PyObject *krait__owner_new(void (*done)(void *user), void *user) {
     return owner;
 }
 
-/* ---- loans of a running call -------------------------------------------------------------------------------------------------------------- */
+/* ---- loans of a running call ------------------------------------------------------------------------------------- */
 
 static void loan_died(void *user) {
     ((krait__loan *)user)->dead = true;
@@ -72,11 +72,12 @@ PyObject *krait__loan_owner(krait__loan *loan) {
 }
 
 size_t krait__argument_name(char *buffer, size_t size, uint32_t index, const char *name) {
-    int length = name ? snprintf(buffer, size, "argument %u '%s'", index + 1, name) : snprintf(buffer, size, "argument %u", index + 1);
+    int length = name ? snprintf(buffer, size, "argument %u '%s'", index + 1, name)
+                      : snprintf(buffer, size, "argument %u", index + 1);
     return length < 0 ? 0 : (size_t)length;
 }
 
-/* ---- loans that live on ----------------------------------------------------------------------------------------------------------------- */
+/* ---- loans that live on ------------------------------------------------------------------------------------------ */
 
 typedef struct record {
     struct record *next, **link;

@@ -1,7 +1,8 @@
 /* loan: memory of the host in Python's hands. Attached, but for krait_loans.
  *
- * Each borrowed array stands on an owner object of a private type, whose dealloc tells. At the end of the call it must be dead: no reference
- * counts, no weak references, so it holds on every Python. One that lives on becomes a record that krait_loans lists until it dies. */
+ * Each borrowed array stands on an owner object of a private type, whose dealloc tells. At the end of the call it must
+ * be dead: no reference counts, no weak references, so it holds on every Python. One that lives on becomes a record
+ * that krait_loans lists until it dies. */
 #ifndef KRAIT_LIB_LOAN_H
 #define KRAIT_LIB_LOAN_H
 
@@ -27,7 +28,8 @@ PyObject *krait__loan_owner(krait__loan *loan);
 /* "argument 2 'ddof'" */
 size_t krait__argument_name(char *buffer, size_t size, uint32_t index, const char *name);
 
-/* Turns a loan that is not dead into a record of its own; the stack it lies on may go afterwards. Without memory it is not listed. */
+/* Turns a loan that is not dead into a record of its own; the stack it lies on may go afterwards. Without memory it is
+ * not listed. */
 void krait__loan_survives(krait__loan *loan, const char *function);
 
 #endif

@@ -140,10 +140,8 @@ static const char *last_name(const char *path) {
 /* "/a/b" becomes "/a", "/a" becomes "/", and "/" becomes "". */
 static void go_up(char *path) {
     char *slash = strrchr(path, '/');
-    if (!slash || !path[1])
-        path[0] = 0;
-    else
-        slash[slash == path] = 0;
+    if (!slash || !path[1]) path[0] = 0;
+    else slash[slash == path] = 0;
 }
 
 static bool absolute(const char *path, char out[PATH_MAX]) {
@@ -260,8 +258,8 @@ static bool is_library_name(const char *name) {
 
 #ifndef __APPLE__
 struct elf {
-    int        fd;
-    uint64_t   size;
+    int      fd;
+    uint64_t size;
     ElfW(Ehdr) head;
     ElfW(Phdr) dynamic;
 };
@@ -274,12 +272,12 @@ static bool read_at(const struct elf *elf, uint64_t offset, void *buffer, size_t
     return n >= 0 && (size_t)n == size;
 }
 
-static bool read_header(const struct elf *elf, unsigned index, ElfW(Phdr) *header) {
+static bool read_header(const struct elf *elf, unsigned index, ElfW(Phdr) * header) {
     return read_at(elf, elf->head.e_phoff + (uint64_t)index * sizeof *header, header, sizeof *header);
 }
 
 /* The header of the file that holds this code: its class, byte order and processor are what libpython must have too. */
-static bool own_header(ElfW(Ehdr) *own) {
+static bool own_header(ElfW(Ehdr) * own) {
     static const char here = 0;
     Dl_info           info;
     if (!dladdr(&here, &info) || !info.dli_fbase) return false;
@@ -287,7 +285,7 @@ static bool own_header(ElfW(Ehdr) *own) {
     return !memcmp(own->e_ident, ELFMAG, SELFMAG);
 }
 
-static void describe_machine(const ElfW(Ehdr) *head, char *out, size_t size) {
+static void describe_machine(const ElfW(Ehdr) * head, char *out, size_t size) {
     static const struct {
         unsigned    machine;
         const char *name;
@@ -306,8 +304,8 @@ static void describe_machine(const ElfW(Ehdr) *head, char *out, size_t size) {
 /* The first bytes tell whether the rest may be read as this machine's structs. */
 static bool check_head(struct elf *elf, char *why) {
     ElfW(Ehdr) own;
-    char       theirs[64], ours[64];
-    size_t     size = elf->size < sizeof elf->head ? (size_t)elf->size : sizeof elf->head;
+    char   theirs[64], ours[64];
+    size_t size = elf->size < sizeof elf->head ? (size_t)elf->size : sizeof elf->head;
     if (!read_at(elf, 0, &elf->head, size) || size < SELFMAG || memcmp(elf->head.e_ident, ELFMAG, SELFMAG)) {
         snprintf(why, WHY_MAX, "is no ELF file (%s)", elf->size ? "a linker script?" : "it is empty");
         return false;
@@ -358,10 +356,10 @@ static uint64_t offset_of(const struct elf *elf, uint64_t address) {
 
 /* The name the library calls itself, "" without one: a link or copy under another name does not deceive. */
 static void read_soname(const struct elf *elf, char *out, size_t room) {
-    uint64_t  strings = 0, name = 0, start;
+    uint64_t strings = 0, name = 0, start;
     ElfW(Dyn) entry;
-    size_t    size;
-    bool      has_name = false;
+    size_t size;
+    bool   has_name = false;
     out[0] = 0;
     for (uint64_t i = 0; i < elf->dynamic.p_filesz / sizeof entry && i < DYNAMIC_MAX; i++) {
         if (!read_at(elf, elf->dynamic.p_offset + i * sizeof entry, &entry, sizeof entry) || entry.d_tag == DT_NULL)
@@ -549,10 +547,8 @@ static int finish(const struct child *child, int64_t timeout_ms, krait__text *ou
     int  end = reap(child, &code);
     if (marked) return 0;
     if (end == ENDED) return WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code);
-    if (end == KILLED)
-        krait__text_addf(output, "\nended, since it took longer than %lld ms", (long long)timeout_ms);
-    else
-        krait__text_addf(output, "\nit failed; its exit code was taken by this process's handling of SIGCHLD");
+    if (end == KILLED) krait__text_addf(output, "\nended, since it took longer than %lld ms", (long long)timeout_ms);
+    else krait__text_addf(output, "\nit failed; its exit code was taken by this process's handling of SIGCHLD");
     return -1;
 }
 
@@ -585,10 +581,8 @@ static int run_source(const char *const *argv, const char *source, int64_t timeo
     for (; argv[n]; n++) whole[n] = argv[n];
     krait__text_addf(&text, "%s%s", source, end_source);
     whole[n] = text.data;
-    if (text.failed)
-        output->failed = true;
-    else
-        rc = run(whole, timeout_ms, output);
+    if (text.failed) output->failed = true;
+    else rc = run(whole, timeout_ms, output);
     krait__text_free(&text);
     return rc;
 }
@@ -655,8 +649,7 @@ static krait_status no_python3(const struct search *s) {
         krait__text_addf(
             &cure, "; install Python 3.%d or newer%s, or name one with KRAIT_PYTHON or krait_options.python",
             KRAIT__PYTHON_MINOR_MIN, is_folder("/var/lib/dpkg") ? " (apt-get install python3 libpython3-dev)" : "");
-    if (cure.failed)
-        status = krait__fail_nomem(s->err);
+    if (cure.failed) status = krait__fail_nomem(s->err);
     else
         status = krait__fail(s->err, KRAIT_E_NO_PYTHON, "there is no python3 on PATH (%.2000s)%s",
                              list ? list : "not set", cure.data);
@@ -792,10 +785,8 @@ static krait_status read_venv(struct search *s) {
     data = krait__alloc(CONFIG_MAX);
     if (!data) return krait__fail_nomem(s->err);
     size = read_start(file, data, CONFIG_MAX);
-    if (size < 0)
-        status = FAIL(s, KRAIT_E_NO_PYTHON, "%s cannot be read: %s", file, strerror(errno));
-    else
-        read_config(s, data, (size_t)size);
+    if (size < 0) status = FAIL(s, KRAIT_E_NO_PYTHON, "%s cannot be read: %s", file, strerror(errno));
+    else read_config(s, data, (size_t)size);
     krait__free(data);
     if (status) return status;
     NOTE(s, "%s: home %s\n", file, s->home[0] ? s->home : "missing");
@@ -963,10 +954,8 @@ static krait_status probe(struct search *s) {
     code = run_source(argv, probe_source, KRAIT__PROBE_MS, &output);
     NOTE(s, "%s: its place does not tell which Python it is, so it was started (exit code %d)\n", s->executable, code);
     while (output.size && is_space(output.data[output.size - 1])) output.data[--output.size] = 0;
-    if (output.failed)
-        status = krait__fail_nomem(s->err);
-    else if (code == 0 && read_probe(output.data, fields))
-        status = take_probe(s, fields);
+    if (output.failed) status = krait__fail_nomem(s->err);
+    else if (code == 0 && read_probe(output.data, fields)) status = take_probe(s, fields);
     else
         status =
             FAIL(s, KRAIT_E_NO_PYTHON,
@@ -983,8 +972,7 @@ static krait_status too_old(const struct search *s) {
     krait_status status;
     if (s->rule != rule_path || !add_newer(s, &cure))
         krait__text_addf(&cure, "; install a newer one and name it with KRAIT_PYTHON");
-    if (cure.failed)
-        status = krait__fail_nomem(s->err);
+    if (cure.failed) status = krait__fail_nomem(s->err);
     else
         status =
             FAIL(s, KRAIT_E_PYTHON_VERSION, "this is Python %d.%d (%s), krait needs 3.%d or newer%s", s->version.major,
@@ -1274,8 +1262,7 @@ static krait_status no_library(const struct search *s) {
     krait__text  cure = { 0 };
     krait_status status;
     add_cure(s, &cure);
-    if (cure.failed)
-        status = krait__fail_nomem(s->err);
+    if (cure.failed) status = krait__fail_nomem(s->err);
     else if (s->refused[0])
         status = FAIL(s, KRAIT_E_NO_LIBPYTHON, "%s; what would bring a right one: %s", s->refused, cure.data);
     else

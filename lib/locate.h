@@ -23,16 +23,16 @@ enum {
 
 /* A Python that was found; all texts owned. */
 typedef struct krait__place {
-    const char *rule;        /* static: "krait_options.python", "KRAIT_PYTHON", "VIRTUAL_ENV" or "python3 on PATH" */
-    char       *given;       /* what that rule said; on PATH: the file found */
-    char       *executable;  /* to be given to Python as its own name, absolute: for a venv <venv>/bin/python, links not
-                                resolved. Need not exist where only the libraries are installed */
-    char       *libpython;   /* the shared library to open */
-    char       *prefix;      /* the venv's folder, else base_prefix */
-    char       *base_prefix; /* where lib/python3.Y/os.py is */
-    char       *stdlib;      /* the folder of os.py, or the zip file that replaces it */
-    int         minor;       /* 3.minor */
-    bool        probed;      /* a child had to be started */
+    const char *rule;       /* static: "krait_options.python", "KRAIT_PYTHON", "VIRTUAL_ENV" or "python3 on PATH" */
+    char       *given;      /* what that rule said; on PATH: the file found */
+    char       *executable; /* to be given to Python as its own name, absolute: for a venv <venv>/bin/python, links not
+                               resolved. Need not exist where only the libraries are installed */
+    char *libpython;        /* the shared library to open */
+    char *prefix;           /* the venv's folder, else base_prefix */
+    char *base_prefix;      /* where lib/python3.Y/os.py is */
+    char *stdlib;           /* the folder of os.py, or the zip file that replaces it */
+    int   minor;            /* 3.minor */
+    bool  probed;           /* a child had to be started */
 } krait__place;
 
 /* Chooses and finds. `python` is krait_options.python or NULL; empty is NULL. `steps`, when not NULL, gets one line for
@@ -47,7 +47,8 @@ krait_status krait__place_check(const krait__place *place, bool use_environment,
 /* Runs `executable -I -c source` as a child, adds what it prints (both streams) to *output, and ends it after
  * timeout_ms (negative: never); for the doctor, and to explain a failed start. Returns the exit code, 128 + n when
  * signal n ended it, or -1 when it could not be run, was killed at the limit, or failed while the host takes exit codes
- * away; then the last line of *output says so. The host's SIGCHLD handling, signal mask and descriptors do not matter. */
+ * away; then the last line of *output says so. The host's SIGCHLD handling, signal mask and descriptors do not matter.
+ */
 int krait__locate_run(const char *executable, const char *source, int64_t timeout_ms, krait__text *output);
 
 #endif

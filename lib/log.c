@@ -40,9 +40,7 @@ void krait__log(int level, const char *format, ...) {
     for (char *c = line; *c; c++)
         if (*c == '\n' || *c == '\r') *c = ' '; /* a sink gets one line for each call */
     pthread_rwlock_rdlock(&sink.lock);
-    if (sink.fn)
-        sink.fn(sink.user, level, line);
-    else
-        to_stderr(line);
+    if (sink.fn) sink.fn(sink.user, level, line);
+    else to_stderr(line);
     pthread_rwlock_unlock(&sink.lock);
 }

@@ -1,4 +1,5 @@
-/* log: krait's own lines to the host's sink, or to stderr with KRAIT_LOG=stderr. Never a destination that nobody asked for. */
+/* log: krait's own lines to the host's sink, or to stderr with KRAIT_LOG=stderr. Never a destination that nobody asked
+ * for. */
 #ifndef KRAIT_LIB_LOG_H
 #define KRAIT_LIB_LOG_H
 

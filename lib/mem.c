@@ -58,10 +58,8 @@ void *krait__realloc(void *block, size_t size) {
 void krait__free(void *block) {
     if (!block) return;
     atomic_fetch_sub_explicit(&mem.blocks, 1, memory_order_relaxed);
-    if (mem.has_custom)
-        mem.custom.release(mem.custom.user, block);
-    else
-        free(block);
+    if (mem.has_custom) mem.custom.release(mem.custom.user, block);
+    else free(block);
 }
 
 char *krait__strndup(const char *text, size_t size) {

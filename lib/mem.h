@@ -1,6 +1,7 @@
 /* mem: every C allocation of krait goes through here.
  *
- * One allocator for the process (krait_options.allocator, else malloc), a count of the blocks that live, and, in test builds
+ * One allocator for the process (krait_options.allocator, else malloc), a count of the blocks that live, and, in test
+ * builds
  * (-DKRAIT_FAULTS), a way to make the n-th allocation fail. Refuses to change the allocator while a block lives. */
 #ifndef KRAIT_LIB_MEM_H
 #define KRAIT_LIB_MEM_H
@@ -11,10 +12,10 @@
 
 #include <krait/runtime.h>
 
-void *krait__alloc(size_t size);        /* NULL when there is none */
-void *krait__zalloc(size_t size);       /* the same, zeroed */
+void *krait__alloc(size_t size);  /* NULL when there is none */
+void *krait__zalloc(size_t size); /* the same, zeroed */
 void *krait__realloc(void *block, size_t size);
-void  krait__free(void *block);         /* NULL is fine */
+void  krait__free(void *block); /* NULL is fine */
 char *krait__strndup(const char *text, size_t size);
 char *krait__strdup(const char *text);
 

@@ -13,7 +13,8 @@ krait_status krait_metrics_get(krait_metrics *metrics, krait_error **err) {
     size_t          size;
     if (krait__stuck(err)) return (*err)->status;
     if (!metrics || metrics->size < sizeof metrics->size)
-        return krait__fail(err, KRAIT_E_ARGUMENT, "metrics%s, expected krait_metrics m = { sizeof m }", metrics ? "->size is not set" : " is NULL");
+        return krait__fail(err, KRAIT_E_ARGUMENT, "metrics%s, expected krait_metrics m = { sizeof m }",
+                           metrics ? "->size is not set" : " is NULL");
     krait__gil_counters(&sum);
     all.calls = sum.calls;
     all.failures = sum.failures;

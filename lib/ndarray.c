@@ -11,7 +11,7 @@
 
 krait__numpy krait__np;
 
-/* ---- the table: slots that are the same from numpy 1.24 to 2.5 ---------------------------------------------------------------------------- */
+/* ---- the table: slots that are the same from numpy 1.24 to 2.5 --------------------------------------------------- */
 
 enum {
     SLOT_ABI_VERSION = 0,
@@ -28,17 +28,19 @@ enum {
 
 static struct {
     PyObject *(*descr_from_type)(int type);
-    PyObject *(*new_from_descr)(PyTypeObject *type, PyObject *descr, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides,
-                                void *data, int flags, PyObject *like);
-    PyObject *(*check_from_any)(PyObject *object, PyObject *descr, int min_ndim, int max_ndim, int flags, PyObject *context);
+    PyObject *(*new_from_descr)(PyTypeObject *type, PyObject *descr, int ndim, const Py_ssize_t *shape,
+                                const Py_ssize_t *strides, void *data, int flags, PyObject *like);
+    PyObject *(*check_from_any)(PyObject *object, PyObject *descr, int min_ndim, int max_ndim, int flags,
+                                PyObject *context);
     int (*descr_converter)(PyObject *object, PyObject **descr);
     int (*set_base_object)(PyObject *array, PyObject *base);
 } np;
 
 /* numpy's type numbers of the C types; `long` is what int64 is called on LP64. */
 static const uint8_t type_numbers[KRAIT_C128 + 1] = {
-    [KRAIT_BOOL] = 0, [KRAIT_I8] = 1,   [KRAIT_U8] = 2,   [KRAIT_I16] = 3,  [KRAIT_U16] = 4,  [KRAIT_I32] = 5,  [KRAIT_U32] = 6,
-    [KRAIT_I64] = 7,  [KRAIT_U64] = 8,  [KRAIT_F16] = 23, [KRAIT_F32] = 11, [KRAIT_F64] = 12, [KRAIT_C64] = 14, [KRAIT_C128] = 15,
+    [KRAIT_BOOL] = 0, [KRAIT_I8] = 1,   [KRAIT_U8] = 2,   [KRAIT_I16] = 3,   [KRAIT_U16] = 4,
+    [KRAIT_I32] = 5,  [KRAIT_U32] = 6,  [KRAIT_I64] = 7,  [KRAIT_U64] = 8,   [KRAIT_F16] = 23,
+    [KRAIT_F32] = 11, [KRAIT_F64] = 12, [KRAIT_C64] = 14, [KRAIT_C128] = 15,
 };
 
 static void fill(void *table_entry, void *const *slots, int slot) {
@@ -66,7 +68,9 @@ static krait_status read_table(void *const *slots, krait_error **err) {
     unsigned (*abi)(void), (*feature)(void);
     fill(&abi, slots, SLOT_ABI_VERSION);
     if (abi() != 0x01000009 && abi() != 0x02000000)
-        return krait__fail(err, KRAIT_E_NO_NUMPY, "numpy's C-API has ABI version 0x%08x; krait knows 0x01000009 (1.x) and 0x02000000 (2.x)", abi());
+        return krait__fail(err, KRAIT_E_NO_NUMPY,
+                           "numpy's C-API has ABI version 0x%08x; krait knows 0x01000009 (1.x) and 0x02000000 (2.x)",
+                           abi());
     fill(&feature, slots, SLOT_FEATURE_VERSION);
     krait__np.feature = feature();
     fill(&np.descr_from_type, slots, SLOT_DESCR_FROM_TYPE);
@@ -77,7 +81,8 @@ static krait_status read_table(void *const *slots, krait_error **err) {
     return KRAIT_OK;
 }
 
-/* Where the fields of an array lie: after the object header; numpy 2.5 tells it itself. Proven on an array whose data pointer is known. */
+/* Where the fields of an array lie: after the object header; numpy 2.5 tells it itself. Proven on an array whose data
+ * pointer is known. */
 static krait_status measure_head(void *const *slots, PyTypeObject *type, krait_error **err) {
     static double one = 1;
     Py_ssize_t    shape = 1;
@@ -91,10 +96,12 @@ static krait_status measure_head(void *const *slots, PyTypeObject *type, krait_e
         fill(&head, slots, SLOT_ARRAY_HEAD);
         krait__np.head = (size_t)((char *)head(probe) - (char *)probe);
     }
-    right = krait__head(probe)->data == (char *)&one && krait__head(probe)->ndim == 1 && krait__head(probe)->shape[0] == 1;
+    right =
+        krait__head(probe)->data == (char *)&one && krait__head(probe)->ndim == 1 && krait__head(probe)->shape[0] == 1;
     py.Py_DecRef(probe);
     if (right) return KRAIT_OK;
-    return krait__fail(err, KRAIT_E_NO_NUMPY, "numpy's array object is laid out differently (C-API feature version 0x%x)", krait__np.feature);
+    return krait__fail(err, KRAIT_E_NO_NUMPY,
+                       "numpy's array object is laid out differently (C-API feature version 0x%x)", krait__np.feature);
 }
 
 static bool intern_names(PyObject *numpy) {
@@ -143,7 +150,7 @@ bool krait__is_array(PyObject *object) {
     return krait__is(object, krait__np.array_type);
 }
 
-/* ---- dtypes ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- dtypes ------------------------------------------------------------------------------------------------------ */
 
 static const char *const units[] = { "generic", "Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as" };
 enum { UNITS = sizeof units / sizeof *units };
@@ -158,10 +165,10 @@ static uint8_t code_of(char kind, long size) {
         char    kind;
         uint8_t size, code;
     } rows[] = {
-        { 'b', 1, KRAIT_BOOL }, { 'i', 1, KRAIT_I8 },  { 'i', 2, KRAIT_I16 }, { 'i', 4, KRAIT_I32 },  { 'i', 8, KRAIT_I64 },
-        { 'u', 1, KRAIT_U8 },   { 'u', 2, KRAIT_U16 }, { 'u', 4, KRAIT_U32 }, { 'u', 8, KRAIT_U64 },  { 'f', 2, KRAIT_F16 },
-        { 'f', 4, KRAIT_F32 },  { 'f', 8, KRAIT_F64 }, { 'c', 8, KRAIT_C64 }, { 'c', 16, KRAIT_C128 }, { 'M', 8, KRAIT_DATETIME },
-        { 'm', 8, KRAIT_TIMEDELTA },
+        { 'b', 1, KRAIT_BOOL }, { 'i', 1, KRAIT_I8 },    { 'i', 2, KRAIT_I16 },      { 'i', 4, KRAIT_I32 },
+        { 'i', 8, KRAIT_I64 },  { 'u', 1, KRAIT_U8 },    { 'u', 2, KRAIT_U16 },      { 'u', 4, KRAIT_U32 },
+        { 'u', 8, KRAIT_U64 },  { 'f', 2, KRAIT_F16 },   { 'f', 4, KRAIT_F32 },      { 'f', 8, KRAIT_F64 },
+        { 'c', 8, KRAIT_C64 },  { 'c', 16, KRAIT_C128 }, { 'M', 8, KRAIT_DATETIME }, { 'm', 8, KRAIT_TIMEDELTA },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].kind == kind && rows[i].size == size) return rows[i].code;
@@ -170,8 +177,8 @@ static uint8_t code_of(char kind, long size) {
 
 /* "[25s]" after M8 or m8; nothing there is the generic unit. */
 static bool read_unit(const char *text, krait_dtype *dtype) {
-    char       *end;
-    size_t      length;
+    char  *end;
+    size_t length;
     dtype->unit = KRAIT_GENERIC;
     dtype->of.count = 1;
     if (*text != '[') return *text == 0;
@@ -187,8 +194,10 @@ static krait_status unsupported(PyObject *descr, krait_error **err) {
     PyObject   *name = py.PyObject_GetAttrString(descr, "name");
     const char *text = name ? py.PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
     py.PyErr_Clear();
-    krait__fail(err, KRAIT_E_UNSUPPORTED, "arrays of dtype %s are not supported: krait takes bool, integers, floats up to 64 bits, complex, "
-                "datetime64, timedelta64 and records of these; convert with astype", text ? text : "?");
+    krait__fail(err, KRAIT_E_UNSUPPORTED,
+                "arrays of dtype %s are not supported: krait takes bool, integers, floats up to 64 bits, complex, "
+                "datetime64, timedelta64 and records of these; convert with astype",
+                text ? text : "?");
     if (name) py.Py_DecRef(name);
     return KRAIT_E_UNSUPPORTED;
 }
@@ -219,8 +228,10 @@ krait_status krait__descr_read(PyObject *descr, krait_dtype *dtype, struct krait
     return status;
 }
 
-/* A record may have fields of dtypes that krait does not read: they get code 0, and only reading such a field is an error. */
-static krait_status read_field_dtype(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, krait_error **err) {
+/* A record may have fields of dtypes that krait does not read: they get code 0, and only reading such a field is an
+ * error. */
+static krait_status read_field_dtype(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields,
+                                     krait_error **err) {
     krait_error *refusal = NULL;
     krait_status status = krait__descr_read(descr, dtype, fields, &refusal);
     PyObject    *size;
@@ -255,7 +266,8 @@ static krait_status read_field(PyObject *row, krait_field *field, krait_error **
     field->ndim = (int32_t)py.PyTuple_Size(shape);
     field->shape = lengths = field->ndim ? krait__alloc(krait__size((size_t)field->ndim, sizeof *lengths, 0)) : NULL;
     if (!field->name || (field->ndim && !lengths)) return krait__fail_nomem(err);
-    for (int32_t i = 0; i < field->ndim; i++) lengths[i] = py.PyLong_AsLongLongAndOverflow(py.PyTuple_GetItem(shape, i), &overflow);
+    for (int32_t i = 0; i < field->ndim; i++)
+        lengths[i] = py.PyLong_AsLongLongAndOverflow(py.PyTuple_GetItem(shape, i), &overflow);
     return KRAIT_OK;
 }
 
@@ -274,7 +286,8 @@ static krait_status read_fields(PyObject *descr, krait_dtype *dtype, struct krai
     count = py.PyTuple_Size(rows);
     *fields = krait__struct_new((size_t)count);
     if (!*fields) status = krait__fail_nomem(err);
-    for (Py_ssize_t i = 0; i < count && !status; i++) status = read_field(py.PyTuple_GetItem(rows, i), &(*fields)->fields[i], err);
+    for (Py_ssize_t i = 0; i < count && !status; i++)
+        status = read_field(py.PyTuple_GetItem(rows, i), &(*fields)->fields[i], err);
     py.Py_DecRef(rows);
     if (status) {
         krait__struct_free(*fields);
@@ -289,12 +302,9 @@ static void descr_text(krait_dtype dtype, char *text, size_t size) {
     static const char kinds[] = "?biiiiuuuufffccMm";
     bool              big = big_endian() != (dtype.swapped != 0);
     char              kind = kinds[dtype.code], order = dtype.item_size == 1 ? '|' : big ? '>' : '<';
-    if (dtype.code < KRAIT_DATETIME)
-        snprintf(text, size, "%c%c%u", order, kind, (unsigned)dtype.item_size);
-    else if (dtype.unit == KRAIT_GENERIC)
-        snprintf(text, size, "%c%c8", order, kind);
-    else
-        snprintf(text, size, "%c%c8[%lld%s]", order, kind, (long long)dtype.of.count, units[dtype.unit]);
+    if (dtype.code < KRAIT_DATETIME) snprintf(text, size, "%c%c%u", order, kind, (unsigned)dtype.item_size);
+    else if (dtype.unit == KRAIT_GENERIC) snprintf(text, size, "%c%c8", order, kind);
+    else snprintf(text, size, "%c%c8[%lld%s]", order, kind, (long long)dtype.of.count, units[dtype.unit]);
 }
 
 krait_status krait__descr_make(krait_dtype dtype, PyObject **descr, krait_error **err) {
@@ -306,7 +316,8 @@ krait_status krait__descr_make(krait_dtype dtype, PyObject **descr, krait_error 
         return KRAIT_OK;
     }
     if (dtype.code == KRAIT_STRUCT)
-        return krait__fail(err, KRAIT_E_UNSUPPORTED, "arrays of records are passed on only as krait_borrow of a result, for now");
+        return krait__fail(err, KRAIT_E_UNSUPPORTED,
+                           "arrays of records are passed on only as krait_borrow of a result, for now");
     descr_text(dtype, text, sizeof text);
     name = py.PyUnicode_FromStringAndSize(text, (Py_ssize_t)strlen(text));
     if (!name || !np.descr_converter(name, descr)) {
@@ -318,18 +329,20 @@ krait_status krait__descr_make(krait_dtype dtype, PyObject **descr, krait_error 
     return KRAIT_OK;
 }
 
-/* ---- arrays ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- arrays ------------------------------------------------------------------------------------------------------ */
 
-krait_status krait__array_over(const krait_value *value, bool writable, PyObject *owner, PyObject **array, krait_error **err) {
-    static int64_t   nothing; /* numpy would allocate for a NULL pointer */
-    bool             c_order = value->as.array.flags & KRAIT_ARRAY_C_CONTIGUOUS;
-    const int64_t   *strides = c_order ? NULL : krait__array_strides(value);
-    void            *data = value->as.array.data ? value->as.array.data : &nothing;
-    PyObject        *descr = NULL;
-    krait_status     status = krait__descr_make(value->as.array.dtype, &descr, err);
+krait_status krait__array_over(const krait_value *value, bool writable, PyObject *owner, PyObject **array,
+                               krait_error **err) {
+    static int64_t nothing; /* numpy would allocate for a NULL pointer */
+    bool           c_order = value->as.array.flags & KRAIT_ARRAY_C_CONTIGUOUS;
+    const int64_t *strides = c_order ? NULL : krait__array_strides(value);
+    void          *data = value->as.array.data ? value->as.array.data : &nothing;
+    PyObject      *descr = NULL;
+    krait_status   status = krait__descr_make(value->as.array.dtype, &descr, err);
     if (!status) {
-        *array = np.new_from_descr(krait__np.array_type, descr, value->as.array.ndim, (const Py_ssize_t *)krait__array_shape(value),
-                                   (const Py_ssize_t *)strides, data, writable ? NPY_WRITABLE : 0, NULL);
+        *array = np.new_from_descr(krait__np.array_type, descr, value->as.array.ndim,
+                                   (const Py_ssize_t *)krait__array_shape(value), (const Py_ssize_t *)strides, data,
+                                   writable ? NPY_WRITABLE : 0, NULL);
         if (*array && !np.set_base_object(*array, owner)) return KRAIT_OK; /* both took their references over */
         if (*array) {
             py.Py_DecRef(*array);
@@ -342,7 +355,8 @@ krait_status krait__array_over(const krait_value *value, bool writable, PyObject
     return status;
 }
 
-/* Records keep the order of their bytes, which their fields tell: asked for native ones, numpy 2 would also move the fields together. */
+/* Records keep the order of their bytes, which their fields tell: asked for native ones, numpy 2 would also move the
+ * fields together. */
 static int what_c_can_read(PyObject *array) {
     PyObject *names = py.PyObject_GetAttrString(krait__head(array)->descr, "names");
     bool      records = names && names != py._Py_NoneStruct;
@@ -354,8 +368,8 @@ static int what_c_can_read(PyObject *array) {
 PyObject *krait__array_over_plain(const krait_value *value, PyObject *owner) {
     PyObject *descr = krait__np.descr[value->as.array.dtype.code], *array;
     py.Py_IncRef(descr);
-    array = np.new_from_descr(krait__np.array_type, descr, value->as.array.ndim, (const Py_ssize_t *)value->as.array.dims, NULL,
-                              value->as.array.data, 0, NULL);
+    array = np.new_from_descr(krait__np.array_type, descr, value->as.array.ndim,
+                              (const Py_ssize_t *)value->as.array.dims, NULL, value->as.array.data, 0, NULL);
     if (!array) {
         py.Py_DecRef(owner);
         return NULL;

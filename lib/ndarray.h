@@ -1,6 +1,7 @@
 /* ndarray: numpy's C table, arrays over foreign memory, arrays as they lie in memory. Attached.
  *
- * The only file that knows numpy: table slots (facts 3) and the head of PyArrayObject (facts 4), whose place is measured at load. */
+ * The only file that knows numpy: table slots (facts 3) and the head of PyArrayObject (facts 4), whose place is
+ * measured at load. */
 #ifndef KRAIT_LIB_NDARRAY_H
 #define KRAIT_LIB_NDARRAY_H
 
@@ -9,12 +10,12 @@
 
 typedef struct krait__numpy {
     PyTypeObject *array_type;
-    PyTypeObject *generic_type; /* numpy.generic: the base of its scalars */
-    PyObject     *descr[KRAIT_C128 + 1]; /* the builtin dtype of each code, native byte order */
+    PyTypeObject *generic_type;                      /* numpy.generic: the base of its scalars */
+    PyObject     *descr[KRAIT_C128 + 1];             /* the builtin dtype of each code, native byte order */
     PyObject     *dtype_attr, *str_attr, *item_attr; /* interned names */
-    size_t        head; /* offset of PyArrayObject's fields */
-    unsigned      feature; /* C-API feature version */
-    int           blas_threads; /* wanted: 0 default */
+    size_t        head;                              /* offset of PyArrayObject's fields */
+    unsigned      feature;                           /* C-API feature version */
+    int           blas_threads;                      /* wanted: 0 default */
 } krait__numpy;
 extern krait__numpy krait__np;
 
@@ -38,13 +39,21 @@ static inline uint8_t krait__descr_code(PyObject *descr) {
 
 /* The head of PyArrayObject, and numpy's own flag bits; frozen since 1.7. */
 typedef struct krait__array_head {
-    char     *data;
-    int       ndim;
+    char       *data;
+    int         ndim;
     Py_ssize_t *shape, *strides;
-    PyObject *base, *descr;
-    int       flags;
+    PyObject   *base, *descr;
+    int         flags;
 } krait__array_head;
-enum { NPY_C = 0x1, NPY_F = 0x2, NPY_ENSURECOPY = 0x20, NPY_ENSUREARRAY = 0x40, NPY_ALIGNED = 0x100, NPY_NOTSWAPPED = 0x200, NPY_WRITABLE = 0x400 };
+enum {
+    NPY_C = 0x1,
+    NPY_F = 0x2,
+    NPY_ENSURECOPY = 0x20,
+    NPY_ENSUREARRAY = 0x40,
+    NPY_ALIGNED = 0x100,
+    NPY_NOTSWAPPED = 0x200,
+    NPY_WRITABLE = 0x400
+};
 
 static inline krait__array_head *krait__head(PyObject *array) {
     return (krait__array_head *)((char *)array + krait__np.head);
@@ -58,12 +67,14 @@ krait_status krait__descr_read(PyObject *descr, krait_dtype *dtype, struct krait
 krait_status krait__descr_make(krait_dtype dtype, PyObject **descr, krait_error **err);
 
 /* New array over memory that passed krait__array_check; takes over the reference `owner`, which keeps the memory. */
-krait_status krait__array_over(const krait_value *value, bool writable, PyObject *owner, PyObject **array, krait_error **err);
+krait_status krait__array_over(const krait_value *value, bool writable, PyObject *owner, PyObject **array,
+                               krait_error **err);
 
 /* The same for what krait__array_quick takes, read-only; NULL with an exception set. */
 PyObject *krait__array_over_plain(const krait_value *value, PyObject *owner);
 
-/* New references: a C-contiguous copy in any case; one that is C-contiguous, aligned and native, a copy only where needed. */
+/* New references: a C-contiguous copy in any case; one that is C-contiguous, aligned and native, a copy only where
+ * needed. */
 PyObject *krait__array_copy(PyObject *array);
 PyObject *krait__array_plain(PyObject *array);
 

@@ -5,7 +5,8 @@
 #include <krait/call.h>
 #include <krait/runtime.h>
 
-/* Fills *copy, zeroed beyond what the caller's struct has. A larger struct with something set in its tail is KRAIT_E_UNSUPPORTED. */
+/* Fills *copy, zeroed beyond what the caller's struct has. A larger struct with something set in its tail is
+ * KRAIT_E_UNSUPPORTED. */
 krait_status krait__check_options(const krait_options *options, krait_options *copy, krait_error **err);
 krait_status krait__check_call_options(const krait_call_options *options, krait_error **err);
 

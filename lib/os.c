@@ -38,7 +38,7 @@ struct timespec krait__os_after(clockid_t clock, int64_t timeout_ms) {
     return until;
 }
 
-/* ---- events: semaphores, since a post must not block ----------------------------------------------------------------------------- */
+/* ---- events: semaphores, since a post must not block ------------------------------------------------------------- */
 
 #ifdef __APPLE__
 bool krait__event_init(krait__event *event) {
@@ -55,11 +55,13 @@ void krait__event_post(krait__event *event) {
 }
 
 bool krait__event_wait(krait__event *event, int64_t timeout_ms) {
-    dispatch_time_t until = timeout_ms < 0 ? DISPATCH_TIME_FOREVER : dispatch_time(DISPATCH_TIME_NOW, timeout_ms * 1000000);
+    dispatch_time_t until =
+        timeout_ms < 0 ? DISPATCH_TIME_FOREVER : dispatch_time(DISPATCH_TIME_NOW, timeout_ms * 1000000);
     return dispatch_semaphore_wait(event->semaphore, until) == 0;
 }
 #else
-/* POSIX's sem_timedwait knows only the clock that can be set; glibc has one for any clock, which ThreadSanitizer does not know. */
+/* POSIX's sem_timedwait knows only the clock that can be set; glibc has one for any clock, which ThreadSanitizer does
+ * not know. */
 #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 30) && !defined(__SANITIZE_THREAD__)
 enum { SEMAPHORE_CLOCK = CLOCK_MONOTONIC };
 #define WAIT_UNTIL(semaphore, until) sem_clockwait(semaphore, CLOCK_MONOTONIC, until)
@@ -95,7 +97,7 @@ bool krait__event_wait(krait__event *event, int64_t timeout_ms) {
 }
 #endif
 
-/* ---- threads ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 static void set_name(pthread_t thread, const char *name) {
 #ifdef __APPLE__
@@ -153,7 +155,7 @@ size_t krait__os_stack(void) {
 }
 #endif
 
-/* ---- processors -------------------------------------------------------------------------------------------------------------------- */
+/* ---- processors -------------------------------------------------------------------------------------------------- */
 
 unsigned krait__os_affinity(void) {
     long count;
@@ -171,7 +173,8 @@ static double quota_of(const char *path) {
     double period = 0, cpus = 0;
     FILE  *file = fopen(path, "re");
     if (!file) return 0;
-    if (fscanf(file, "%31s %lf", quota, &period) == 2 && period > 0 && strcmp(quota, "max") != 0) cpus = strtod(quota, NULL) / period;
+    if (fscanf(file, "%31s %lf", quota, &period) == 2 && period > 0 && strcmp(quota, "max") != 0)
+        cpus = strtod(quota, NULL) / period;
     fclose(file);
     return cpus;
 }
@@ -227,14 +230,15 @@ unsigned krait__os_cpus(void) {
     return cpus ? cpus : 1;
 }
 
-/* ---- signals ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- signals ----------------------------------------------------------------------------------------------------- */
 
 void krait__signals_save(krait__signals *signals) {
     for (int i = 1; i < KRAIT__SIGNALS; i++) signals->known[i] = sigaction(i, NULL, &signals->action[i]) == 0;
 }
 
 static bool same_action(const struct sigaction *a, const struct sigaction *b) {
-    if (a->sa_flags & SA_SIGINFO || b->sa_flags & SA_SIGINFO) return a->sa_flags == b->sa_flags && a->sa_sigaction == b->sa_sigaction;
+    if (a->sa_flags & SA_SIGINFO || b->sa_flags & SA_SIGINFO)
+        return a->sa_flags == b->sa_flags && a->sa_sigaction == b->sa_sigaction;
     return a->sa_flags == b->sa_flags && a->sa_handler == b->sa_handler;
 }
 
@@ -247,12 +251,13 @@ void krait__signals_restore(const krait__signals *signals) {
     }
 }
 
-/* ---- files in memory ------------------------------------------------------------------------------------------------------------------ */
+/* ---- files in memory --------------------------------------------------------------------------------------------- */
 
 const char *krait__os_pin(const void *address) {
     Dl_info info;
     if (!dladdr(address, &info) || !info.dli_fname) return "";
-    /* The handle is meant to be lost: that is what keeps the file. For the program itself this finds nothing, and nothing is needed. */
+    /* The handle is meant to be lost: that is what keeps the file. For the program itself this finds nothing, and
+     * nothing is needed. */
     (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
     return info.dli_fname;
 }

@@ -19,10 +19,11 @@
 #include <semaphore.h>
 #endif
 
-int64_t krait__os_now(void); /* ns, CLOCK_MONOTONIC */
+int64_t         krait__os_now(void);                                  /* ns, CLOCK_MONOTONIC */
 struct timespec krait__os_after(clockid_t clock, int64_t timeout_ms); /* that long from now */
 
-/* An event: posts add up, a wait takes one. krait__event_post neither blocks nor fails, and is safe in a signal handler. */
+/* An event: posts add up, a wait takes one. krait__event_post neither blocks nor fails, and is safe in a signal
+ * handler. */
 typedef struct krait__event {
 #ifdef __APPLE__
     dispatch_semaphore_t semaphore;
@@ -40,7 +41,8 @@ bool krait__event_wait(krait__event *event, int64_t timeout_ms);
 /* Starts a thread of krait's own; detached. `name` shows in debuggers, 15 bytes at most. */
 bool krait__thread_start(const char *name, void *(*run)(void *user), void *user);
 
-/* Bytes of the calling thread's stack, 0 when unknown. For the main thread what RLIMIT_STACK grants; SIZE_MAX when that is unlimited. */
+/* Bytes of the calling thread's stack, 0 when unknown. For the main thread what RLIMIT_STACK grants; SIZE_MAX when that
+ * is unlimited. */
 size_t krait__os_stack(void);
 
 /* Processors this process may use: affinity, then the cgroup's CPU quota rounded up; at least 1. */
@@ -57,7 +59,8 @@ typedef struct krait__signals {
 void krait__signals_save(krait__signals *signals);
 void krait__signals_restore(const krait__signals *signals);
 
-/* Keeps the file that holds `address` (this library, or a plugin it was linked into) in memory for good; returns its path or "". */
+/* Keeps the file that holds `address` (this library, or a plugin it was linked into) in memory for good; returns its
+ * path or "". */
 const char *krait__os_pin(const void *address);
 
 /* Calls fn with the path of each file mapped into the process, until it returns true. */

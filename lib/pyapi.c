@@ -49,14 +49,16 @@ krait_status krait__pyapi_load(void *handle, krait_error **err) {
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         void *address = dlsym(handle, symbols[i].name);
         if (!address && symbols[i].need == MUST)
-            return krait__fail(err, KRAIT_E_NO_LIBPYTHON, "libpython 3.%d has no symbol %s, which every standard build has",
-                               krait__py.minor, symbols[i].name);
+            return krait__fail(err, KRAIT_E_NO_LIBPYTHON,
+                               "libpython 3.%d has no symbol %s, which every standard build has", krait__py.minor,
+                               symbols[i].name);
         memcpy((char *)&krait__py + symbols[i].offset, &address, sizeof address);
     }
     krait__py.current = py.PyThreadState_GetUnchecked ? py.PyThreadState_GetUnchecked : py._PyThreadState_UncheckedGet;
     krait__py.current_is_global = krait__py.minor < 12;
     if (!krait__py.current)
-        return krait__fail(err, KRAIT_E_NO_LIBPYTHON, "libpython 3.%d cannot tell the current thread state", krait__py.minor);
+        return krait__fail(err, KRAIT_E_NO_LIBPYTHON, "libpython 3.%d cannot tell the current thread state",
+                           krait__py.minor);
     return KRAIT_OK;
 }
 

@@ -1,7 +1,8 @@
 /* pyapi: the table of CPython's functions, filled by dlsym; what is known of its struct layouts.
  *
- * The only file that knows a layout of CPython's: `ob_type` at the end of the object header, whose size is object.__basicsize__; PyStatus; the
- * first ints of PyPreConfig and of PyConfig. Each is held against the real headers by a test. Includes no Python.h. */
+ * The only file that knows a layout of CPython's: `ob_type` at the end of the object header, whose size is
+ * object.__basicsize__; PyStatus; the first ints of PyPreConfig and of PyConfig. Each is held against the real headers
+ * by a test. Includes no Python.h. */
 #ifndef KRAIT_LIB_PYAPI_H
 #define KRAIT_LIB_PYAPI_H
 
@@ -12,12 +13,12 @@
 
 #include "error.h"
 
-typedef ssize_t              Py_ssize_t;
-typedef struct _object       PyObject;
-typedef struct _typeobject   PyTypeObject;
-typedef struct _ts           PyThreadState;
-typedef struct _is           PyInterpreterState;
-typedef struct PyConfig      PyConfig;
+typedef ssize_t            Py_ssize_t;
+typedef struct _object     PyObject;
+typedef struct _typeobject PyTypeObject;
+typedef struct _ts         PyThreadState;
+typedef struct _is         PyInterpreterState;
+typedef struct PyConfig    PyConfig;
 
 typedef struct PyStatus {
     int         type; /* 0 ok, 1 error, 2 exit */

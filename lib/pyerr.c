@@ -6,7 +6,7 @@
 #include "bridge.h"
 #include "mem.h"
 
-/* ---- reading the tuple that krait._bridge.describe makes ----------------------------------------------------------------------------- */
+/* ---- reading the tuple that krait._bridge.describe makes --------------------------------------------------------- */
 
 static char *text_at(PyObject *tuple, Py_ssize_t index) {
     PyObject   *item = py.PyTuple_GetItem(tuple, index);
@@ -61,7 +61,7 @@ static krait_error *read_chain(PyObject *described, krait_status status) {
     return first;
 }
 
-/* ---- taking the exception --------------------------------------------------------------------------------------------------------------- */
+/* ---- taking the exception ---------------------------------------------------------------------------------------- */
 
 static PyObject *raised(void) {
     PyObject *type, *value, *traceback;
@@ -76,7 +76,8 @@ static PyObject *raised(void) {
 }
 
 static PyObject *describe(PyObject *exception) {
-    static const long long limits[] = { KRAIT__MESSAGE_MAX, KRAIT__TRACEBACK_MAX, KRAIT__FRAMES_MAX, KRAIT__NOTES_MAX, KRAIT__CAUSES_MAX };
+    static const long long limits[] = { KRAIT__MESSAGE_MAX, KRAIT__TRACEBACK_MAX, KRAIT__FRAMES_MAX, KRAIT__NOTES_MAX,
+                                        KRAIT__CAUSES_MAX };
     enum { LIMITS = sizeof limits / sizeof *limits };
     PyObject *args[1 + LIMITS] = { exception };
     PyObject *function = krait__bridge_get("describe"), *described = NULL;
@@ -112,10 +113,8 @@ krait_status krait__pyerr_take(krait_status status, krait_error **err) {
     described = describe(exception); /* also without an err: it clears the frames */
     if (err && !*err) {
         error = described ? read_chain(described, status) : describe_roughly(exception, status);
-        if (error)
-            *err = error;
-        else
-            status = krait__fail_nomem(err);
+        if (error) *err = error;
+        else status = krait__fail_nomem(err);
     }
     if (described) py.Py_DecRef(described);
     py.Py_DecRef(exception);
@@ -127,14 +126,16 @@ bool krait__pyerr_is(PyObject *type) {
     return set && py.PyErr_GivenExceptionMatches(set, type);
 }
 
-krait_status krait__fail_type(PyObject *object, krait_status status, krait_error **err, const char *before, const char *after) {
+krait_status krait__fail_type(PyObject *object, krait_status status, krait_error **err, const char *before,
+                              const char *after) {
     static const char *const attributes[] = { "__module__", "__qualname__" };
     char                     name[256] = "";
     for (size_t i = 0; i < 2; i++) {
         PyObject   *part = py.PyObject_GetAttrString((PyObject *)krait__type(object), attributes[i]);
         const char *text = part ? py.PyUnicode_AsUTF8AndSize(part, NULL) : NULL;
         size_t      used = strlen(name);
-        if (text && (i || strcmp(text, "builtins") != 0)) snprintf(name + used, sizeof name - used, i ? "%s" : "%s.", text);
+        if (text && (i || strcmp(text, "builtins") != 0))
+            snprintf(name + used, sizeof name - used, i ? "%s" : "%s.", text);
         if (part) py.Py_DecRef(part);
     }
     py.PyErr_Clear();

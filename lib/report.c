@@ -7,7 +7,7 @@
 #include "mem.h"
 
 enum {
-    COLUMNS = 78,   /* sentences are broken here; paths and commands never are, since they are copied */
+    COLUMNS = 78, /* sentences are broken here; paths and commands never are, since they are copied */
     KEY_COLUMNS = 17
 };
 
@@ -22,14 +22,10 @@ static void add_string(krait__text *out, const char *string) {
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static void add_number(krait__text *out, const krait_value *value) {
-    if (value->kind == KRAIT_KIND_I64)
-        krait__text_addf(out, "%lld", (long long)value->as.i64);
-    else if (value->kind == KRAIT_KIND_U64)
-        krait__text_addf(out, "%llu", (unsigned long long)value->as.u64);
-    else if (value->kind == KRAIT_KIND_F64 && isfinite(value->as.f64))
-        krait__text_addf(out, "%.6g", value->as.f64);
-    else
-        add_string(out, "null");
+    if (value->kind == KRAIT_KIND_I64) krait__text_addf(out, "%lld", (long long)value->as.i64);
+    else if (value->kind == KRAIT_KIND_U64) krait__text_addf(out, "%llu", (unsigned long long)value->as.u64);
+    else if (value->kind == KRAIT_KIND_F64 && isfinite(value->as.f64)) krait__text_addf(out, "%.6g", value->as.f64);
+    else add_string(out, "null");
 }
 
 static void add_json(krait__text *out, const krait_value *value) {
@@ -274,10 +270,8 @@ krait_status krait__report_finish(krait__report *report, const krait_error *erro
                                   krait_error **err) {
     krait__text text = { 0 };
     end_section(report);
-    if (is_json(report))
-        write_json(report, error, &text);
-    else
-        write_text(report, error, &text);
+    if (is_json(report)) write_json(report, error, &text);
+    else write_text(report, error, &text);
     text.failed |= report->body.failed;
     for (int grade = 0; grade < KRAIT__GRADES; grade++) {
         text.failed |= report->told[grade].failed;

@@ -17,7 +17,7 @@ typedef struct krait__report {
     unsigned    count[KRAIT__GRADES];
     krait__text told[KRAIT__GRADES];
     krait__text body;    /* the sections */
-    const char *section;   /* the open one; NULL: none */
+    const char *section; /* the open one; NULL: none */
     bool        has_entry;
 } krait__report;
 
@@ -36,7 +36,6 @@ void krait__report_number(krait__report *report, const char *key, int64_t number
 void krait__report_lines(krait__report *report, const char *key, const char *text);
 
 /* Puts it together, with `error` (NULL: all is well) in full at the end; *out owns the text. Frees the report. */
-krait_status krait__report_finish(krait__report *report, const krait_error *error, krait_value *out,
-                                  krait_error **err);
+krait_status krait__report_finish(krait__report *report, const krait_error *error, krait_value *out, krait_error **err);
 
 #endif

@@ -13,13 +13,13 @@
 #include "start.h"
 
 enum {
-    PARK_MS = 500,          /* how often the main thread looks for pending calls while there is traffic */
-    EXPLAIN_MS = 10 * 1000  /* for the child that explains a failed start */
+    PARK_MS = 500,         /* how often the main thread looks for pending calls while there is traffic */
+    EXPLAIN_MS = 10 * 1000 /* for the child that explains a failed start */
 };
 
 krait__runtime_facts krait__runtime;
 
-/* ---- a Python that is in the process already --------------------------------------------------------------------------------------------- */
+/* ---- a Python that is in the process already --------------------------------------------------------------------- */
 
 static bool promote(void *user, const char *path) {
     const char *name = strrchr(path, '/');
@@ -29,8 +29,8 @@ static bool promote(void *user, const char *path) {
     return *(void **)user != NULL;
 }
 
-/* Is a CPython in the process, of the program itself or of a libpython that somebody opened (made global now)? *handle finds its symbols;
- * RTLD_DEFAULT is NULL, so that alone says nothing. Only where there is none may one be opened. */
+/* Is a CPython in the process, of the program itself or of a libpython that somebody opened (made global now)? *handle
+ * finds its symbols; RTLD_DEFAULT is NULL, so that alone says nothing. Only where there is none may one be opened. */
 static bool is_loaded(void **handle) {
     *handle = RTLD_DEFAULT;
     if (dlsym(RTLD_DEFAULT, "Py_IsInitialized")) return true;
@@ -43,10 +43,11 @@ static krait_status open_library(const krait__place *place, void **handle, krait
     *handle = dlopen(place->libpython, RTLD_NOW | RTLD_GLOBAL);
     if (*handle) return KRAIT_OK;
     reason = dlerror();
-    return krait__fail(err, KRAIT_E_NO_LIBPYTHON, "%s cannot be loaded: %s", place->libpython, reason ? reason : "no reason given");
+    return krait__fail(err, KRAIT_E_NO_LIBPYTHON, "%s cannot be loaded: %s", place->libpython,
+                       reason ? reason : "no reason given");
 }
 
-/* ---- the main thread --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the main thread --------------------------------------------------------------------------------------------- */
 
 static struct {
     krait__event wake, done;
@@ -63,10 +64,12 @@ typedef struct start_job {
 } start_job;
 
 static bool host_handles_faults(const krait__signals *signals) {
-    return signals->known[SIGSEGV] && (signals->action[SIGSEGV].sa_flags & SA_SIGINFO || signals->action[SIGSEGV].sa_handler != SIG_DFL);
+    return signals->known[SIGSEGV] &&
+           (signals->action[SIGSEGV].sa_flags & SA_SIGINFO || signals->action[SIGSEGV].sa_handler != SIG_DFL);
 }
 
-/* Puts back the host's dispositions. PYTHONFAULTHANDLER in a host without handlers of its own is what somebody asked for: it stays. */
+/* Puts back the host's dispositions. PYTHONFAULTHANDLER in a host without handlers of its own is what somebody asked
+ * for: it stays. */
 static void restore_signals(krait__signals *signals, const krait_options *options) {
     static const int faults[] = { SIGSEGV, SIGFPE, SIGABRT, SIGBUS, SIGILL };
     const char      *wanted = options->flags & KRAIT_ISOLATED ? NULL : getenv("PYTHONFAULTHANDLER");
@@ -81,7 +84,8 @@ static void start_here(start_job *job) {
     job->status = krait__start_python(&krait__runtime.place, job->options, job->err);
     job->is_up = job->status == KRAIT_OK;
     if (!job->status) job->status = krait__pyapi_measure(job->err);
-    if (!job->status) job->status = krait__bridge_boot(krait__runtime.library, true, host_handles_faults(&signals), job->err);
+    if (!job->status)
+        job->status = krait__bridge_boot(krait__runtime.library, true, host_handles_faults(&signals), job->err);
     restore_signals(&signals, job->options);
 }
 
@@ -157,10 +161,11 @@ static krait_status refuse_for_running(const krait_options *options, krait_error
     if (!words_agree(&started_with.x_options, options->x_options)) field = "x_options";
     if (!words_agree(&started_with.warnings, options->warnings)) field = "warnings";
     if (!field) return KRAIT_OK;
-    return krait__fail(err, KRAIT_E_CONFLICT, "krait_options.%s: Python runs already in this process and cannot be started anew", field);
+    return krait__fail(err, KRAIT_E_CONFLICT,
+                       "krait_options.%s: Python runs already in this process and cannot be started anew", field);
 }
 
-/* ---- starting, attaching -------------------------------------------------------------------------------------------------------------------- */
+/* ---- starting, attaching ----------------------------------------------------------------------------------------- */
 
 /* Adds what the same Python says when started as a program. */
 static void explain(krait_error **err) {
@@ -173,8 +178,8 @@ static void explain(krait_error **err) {
     tail = output.size > 1500 ? output.data + output.size - 1500 : output.data;
     snprintf(first, sizeof first, "%s", krait_error_message(*err));
     krait_error_clear(err);
-    krait__fail(err, KRAIT_E_INIT, "%s. %s, started by itself, says: %s. CPython cannot be tried again in this process", first,
-                krait__runtime.place.executable, tail ? tail : "(nothing)");
+    krait__fail(err, KRAIT_E_INIT, "%s. %s, started by itself, says: %s. CPython cannot be tried again in this process",
+                first, krait__runtime.place.executable, tail ? tail : "(nothing)");
     krait__text_free(&output);
 }
 
@@ -211,8 +216,9 @@ static krait_status attach_running(krait_error **err) {
 
 static krait_status check_choice(int minor_loaded, krait_error **err) {
     if (krait__runtime.place.minor == minor_loaded) return KRAIT_OK;
-    return krait__fail(err, KRAIT_E_CONFLICT, "libpython 3.%d is loaded in this process, but %s chooses %s, which is Python 3.%d",
-                       minor_loaded, krait__runtime.place.rule, krait__runtime.place.executable, krait__runtime.place.minor);
+    return krait__fail(
+        err, KRAIT_E_CONFLICT, "libpython 3.%d is loaded in this process, but %s chooses %s, which is Python 3.%d",
+        minor_loaded, krait__runtime.place.rule, krait__runtime.place.executable, krait__runtime.place.minor);
 }
 
 void krait__runtime_peek(void) {
@@ -227,7 +233,8 @@ krait_status krait__runtime_start(const krait_options *options, bool *final, kra
     bool              loaded;
     *final = false;
     if (krait__os_is_static())
-        return krait__fail(err, KRAIT_E_STATIC, "this program is fully static and cannot load Python; link it without -static");
+        return krait__fail(err, KRAIT_E_STATIC,
+                           "this program is fully static and cannot load Python; link it without -static");
     krait__runtime.library = krait__os_pin(&anchor);
     loaded = is_loaded(&handle);
     if (loaded && (status = krait__pyapi_load(handle, err))) return status;
@@ -248,17 +255,21 @@ krait_status krait__runtime_start(const krait_options *options, bool *final, kra
     return status ? status : krait__gil_start(err);
 }
 
-/* ---- krait_init once more ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- krait_init once more ---------------------------------------------------------------------------------------- */
 
-/* Does `python` choose the Python that runs? Compared by what is found, since a venv and its bin/python are the same choice. */
+/* Does `python` choose the Python that runs? Compared by what is found, since a venv and its bin/python are the same
+ * choice. */
 static krait_status compare_python(const char *python, krait_error **err) {
     krait__place other = { 0 };
     krait_status status;
     if (krait__runtime.attached)
-        return krait__fail(err, KRAIT_E_CONFLICT, "krait_options.python is %s, but this process ran its own Python before krait", python);
+        return krait__fail(err, KRAIT_E_CONFLICT,
+                           "krait_options.python is %s, but this process ran its own Python before krait", python);
     status = krait__locate(python, &other, NULL, err);
-    if (!status && strcmp(other.executable, krait__runtime.place.executable) != 0 && strcmp(other.prefix, krait__runtime.place.prefix) != 0)
-        status = krait__fail(err, KRAIT_E_CONFLICT, "krait_options.python is %s, but %s runs already", python, krait__runtime.place.executable);
+    if (!status && strcmp(other.executable, krait__runtime.place.executable) != 0 &&
+        strcmp(other.prefix, krait__runtime.place.prefix) != 0)
+        status = krait__fail(err, KRAIT_E_CONFLICT, "krait_options.python is %s, but %s runs already", python,
+                             krait__runtime.place.executable);
     krait__place_free(&other);
     return status;
 }

@@ -6,15 +6,15 @@
 
 #include "mem.h"
 
-/* PyConfig is only ever seen as this: larger than any (456 bytes on 3.15), zeroed, filled by CPython's own functions. Its first five
- * ints stand on 3.11-3.15; int [4] is install_signal_handlers. */
+/* PyConfig is only ever seen as this: larger than any (456 bytes on 3.15), zeroed, filled by CPython's own functions.
+ * Its first five ints stand on 3.11-3.15; int [4] is install_signal_handlers. */
 enum { CONFIG_BYTES = 4096, CONFIG_INTS = CONFIG_BYTES / sizeof(int), CONFIG_SIGNALS = 4 };
 typedef union opaque_config {
     int         ints[CONFIG_INTS];
     max_align_t align;
 } opaque_config;
 
-/* ---- the words that Python gets as its command line ----------------------------------------------------------------------------------- */
+/* ---- the words that Python gets as its command line -------------------------------------------------------------- */
 
 typedef struct words {
     char  *at[128];
@@ -23,10 +23,8 @@ typedef struct words {
 } words;
 
 static void add_word(words *list, const char *word) {
-    if (list->count + 1 < sizeof list->at / sizeof *list->at)
-        list->at[list->count++] = (char *)(uintptr_t)word;
-    else
-        list->full = true;
+    if (list->count + 1 < sizeof list->at / sizeof *list->at) list->at[list->count++] = (char *)(uintptr_t)word;
+    else list->full = true;
 }
 
 static void add_words(words *list, const char *flag, const char *const *texts) {
@@ -40,15 +38,16 @@ static krait_status too_many(krait_error **err) {
     return krait__fail(err, KRAIT_E_ARGUMENT, "more than 60 x_options and warnings");
 }
 
-/* ---- the config ------------------------------------------------------------------------------------------------------------- */
+/* ---- the config -------------------------------------------------------------------------------------------------- */
 
 static krait_status check(PyStatus result, krait_error **err) {
     if (result.type == 0) return KRAIT_OK;
     if (result.type == 2)
-        return krait__fail(err, KRAIT_E_INIT, "Python asked to exit with code %d: one of x_options or warnings is not known to it",
+        return krait__fail(err, KRAIT_E_INIT,
+                           "Python asked to exit with code %d: one of x_options or warnings is not known to it",
                            result.exitcode);
-    return krait__fail(err, KRAIT_E_INIT, "Python could not be started: %s%s%s", result.func ? result.func : "", result.func ? ": " : "",
-                       result.err_msg ? result.err_msg : "no reason given");
+    return krait__fail(err, KRAIT_E_INIT, "Python could not be started: %s%s%s", result.func ? result.func : "",
+                       result.func ? ": " : "", result.err_msg ? result.err_msg : "no reason given");
 }
 
 static bool has_word(const char *const *words, const char *wanted) {
@@ -57,8 +56,8 @@ static bool has_word(const char *const *words, const char *wanted) {
     return false;
 }
 
-/* Locale and environment stay untouched when the pre-initialisation is the isolated one; UTF-8 mode makes up for it. What it decides for good
- * (PYTHONMALLOC, PYTHONDEVMODE, -X dev) is given back to those who ask. */
+/* Locale and environment stay untouched when the pre-initialisation is the isolated one; UTF-8 mode makes up for it.
+ * What it decides for good (PYTHONMALLOC, PYTHONDEVMODE, -X dev) is given back to those who ask. */
 static krait_status preinitialize(const krait_options *options, krait_error **err) {
     PyPreConfig config;
     memset(&config, 0, sizeof config);
@@ -70,10 +69,11 @@ static krait_status preinitialize(const krait_options *options, krait_error **er
     return check(py.Py_PreInitialize(&config), err);
 }
 
-/* PYTHONUNBUFFERED would make the host's own stdout unbuffered, unless configure_c_stdio is 0. Where that int stands differs between versions, but
- * not how it behaves: user_site_directory, configure_c_stdio and buffered_stdio lie side by side, and are 1, 1, 1 by default and 0, 0, 1
- * in the isolated config, which no other three are. (PyInitConfig of 3.14 would name it, but starts from the isolated defaults, and does
- * not let go of them: PYTHONHASHSEED, PYTHONFAULTHANDLER and -X words stay ignored.) */
+/* PYTHONUNBUFFERED would make the host's own stdout unbuffered, unless configure_c_stdio is 0. Where that int stands
+ * differs between versions, but not how it behaves: user_site_directory, configure_c_stdio and buffered_stdio lie side
+ * by side, and are 1, 1, 1 by default and 0, 0, 1 in the isolated config, which no other three are. (PyInitConfig
+ * of 3.14 would name it, but starts from the isolated defaults, and does not let go of them: PYTHONHASHSEED,
+ * PYTHONFAULTHANDLER and -X words stay ignored.) */
 static void leave_c_stdio(opaque_config *config) {
     opaque_config *isolated = krait__zalloc(sizeof *isolated);
     int            found = 0, at = 0;

@@ -1,4 +1,5 @@
-/* start: initialises the interpreter from a place that was found. On the calling thread, which becomes Python's main thread. */
+/* start: initialises the interpreter from a place that was found. On the calling thread, which becomes Python's main
+ * thread. */
 #ifndef KRAIT_LIB_START_H
 #define KRAIT_LIB_START_H
 

@@ -13,10 +13,10 @@
 #include "mem.h"
 
 enum {
-    LINE_MAX_ = 1024,  /* a dtype's name and 32 lengths of 20 digits need some 800 */
-    NAMES_SHOWN = 20,  /* names listed when one was not found */
-    NAME_SHOWN = 100,  /* bytes of each */
-    DATA_ALIGN = 64    /* of copied arrays: a cache line, and what vector instructions like */
+    LINE_MAX_ = 1024, /* a dtype's name and 32 lengths of 20 digits need some 800 */
+    NAMES_SHOWN = 20, /* names listed when one was not found */
+    NAME_SHOWN = 100, /* bytes of each */
+    DATA_ALIGN = 64   /* of copied arrays: a cache line, and what vector instructions like */
 };
 
 /* ---- short texts ------------------------------------------------------------------------------------------------- */
@@ -63,7 +63,7 @@ static const struct dtype_row dtype_rows[] = {
 #define ROW(NAME, name, code, type, bytes, text) [code] = { bytes, bytes, text, 0 },
     KRAIT_DTYPE_MAP(ROW)
 #undef ROW
-    [KRAIT_DATETIME] = { 8, 8, "datetime64", 'M' },
+        [KRAIT_DATETIME] = { 8, 8, "datetime64", 'M' },
     [KRAIT_TIMEDELTA] = { 8, 8, "timedelta64", 'm' },
     [KRAIT_STRUCT] = { 0, 1, "struct", 0 },
 };
@@ -95,12 +95,9 @@ static char letter_of(uint8_t code) {
 
 static void add_unit(struct line *line, krait_dtype dtype) {
     static const char *const units[] = { "", "Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as" };
-    if (dtype.unit > KRAIT_AS)
-        add(line, "[unit %d]", dtype.unit);
-    else if (dtype.unit != KRAIT_GENERIC && dtype.of.count == 1)
-        add(line, "[%s]", units[dtype.unit]);
-    else if (dtype.unit != KRAIT_GENERIC)
-        add(line, "[%" PRId64 "%s]", dtype.of.count, units[dtype.unit]);
+    if (dtype.unit > KRAIT_AS) add(line, "[unit %d]", dtype.unit);
+    else if (dtype.unit != KRAIT_GENERIC && dtype.of.count == 1) add(line, "[%s]", units[dtype.unit]);
+    else if (dtype.unit != KRAIT_GENERIC) add(line, "[%" PRId64 "%s]", dtype.of.count, units[dtype.unit]);
 }
 
 static void add_dtype(struct line *line, krait_dtype dtype) {
@@ -194,10 +191,8 @@ static void add_array(struct line *line, const krait_value *value) {
     const int64_t *shape = shape_of(value);
     add_dtype(line, value->as.array.dtype);
     add(line, " array ");
-    if (shape)
-        add_shape(line, value->as.array.ndim, shape);
-    else
-        add(line, "of %d dimensions without a shape", (int)value->as.array.ndim);
+    if (shape) add_shape(line, value->as.array.ndim, shape);
+    else add(line, "of %d dimensions without a shape", (int)value->as.array.ndim);
 }
 
 static void add_sized(struct line *line, const char *what, size_t n, const char *unit) {
@@ -206,27 +201,25 @@ static void add_sized(struct line *line, const char *what, size_t n, const char 
 
 static void add_value(struct line *line, const krait_value *value) {
     switch (value->kind) {
-        case KRAIT_KIND_NONE: add(line, "none"); break;
-        case KRAIT_KIND_BOOL: add(line, "bool"); break;
-        case KRAIT_KIND_I64:
-        case KRAIT_KIND_U64: add(line, "int"); break;
-        case KRAIT_KIND_F64: add(line, "float"); break;
-        case KRAIT_KIND_COMPLEX: add(line, "complex"); break;
-        case KRAIT_KIND_TEXT: add_sized(line, "text", value->as.bytes.size, " byte"); break;
-        case KRAIT_KIND_BYTES: add_sized(line, "bytes", value->as.bytes.size, ""); break;
-        case KRAIT_KIND_ARRAY: add_array(line, value); break;
-        case KRAIT_KIND_LIST: add_sized(line, "list", value->as.list.count, " item"); break;
-        case KRAIT_KIND_MAP: add_sized(line, "map", value->as.list.count, " item"); break;
-        default: add(line, "unknown kind %d", value->kind);
+    case KRAIT_KIND_NONE: add(line, "none"); break;
+    case KRAIT_KIND_BOOL: add(line, "bool"); break;
+    case KRAIT_KIND_I64:
+    case KRAIT_KIND_U64: add(line, "int"); break;
+    case KRAIT_KIND_F64: add(line, "float"); break;
+    case KRAIT_KIND_COMPLEX: add(line, "complex"); break;
+    case KRAIT_KIND_TEXT: add_sized(line, "text", value->as.bytes.size, " byte"); break;
+    case KRAIT_KIND_BYTES: add_sized(line, "bytes", value->as.bytes.size, ""); break;
+    case KRAIT_KIND_ARRAY: add_array(line, value); break;
+    case KRAIT_KIND_LIST: add_sized(line, "list", value->as.list.count, " item"); break;
+    case KRAIT_KIND_MAP: add_sized(line, "map", value->as.list.count, " item"); break;
+    default: add(line, "unknown kind %d", value->kind);
     }
 }
 
 size_t krait_value_describe(const krait_value *value, char *buffer, size_t size) {
     struct line line = { 0, "" };
-    if (value)
-        add_value(&line, value);
-    else
-        add(&line, "NULL");
+    if (value) add_value(&line, value);
+    else add(&line, "NULL");
     return krait__copy_out(line.text, line.size, buffer, buffer ? size : 0);
 }
 
@@ -302,10 +295,8 @@ static krait_status bad_shape(const krait_value *value, const char *why, int32_t
     struct line line = { 0, "" };
     add(&line, "shape ");
     add_shape(&line, value->as.array.ndim, krait__array_shape(value));
-    if (dimension >= 0)
-        add(&line, ": dimension %d %s", (int)dimension, why);
-    else
-        add(&line, ": %s", why);
+    if (dimension >= 0) add(&line, ": dimension %d %s", (int)dimension, why);
+    else add(&line, ": %s", why);
     return krait__fail(err, KRAIT_E_SHAPE, "%s", line.text);
 }
 
@@ -507,9 +498,9 @@ static void release_copied(void *owner) {
 }
 
 /* A compiler makes a load and a store of a memcpy of known size. */
-#define COPY_RUN(bytes)                                                                                   \
-    case bytes:                                                                                           \
-        for (int64_t i = 0; i < n; i++) memcpy(to + i * (bytes), from + i * stride, (bytes));             \
+#define COPY_RUN(bytes)                                                                                                \
+    case bytes:                                                                                                        \
+        for (int64_t i = 0; i < n; i++) memcpy(to + i * (bytes), from + i * stride, (bytes));                          \
         break
 
 static void copy_run(char *to, const char *from, int64_t n, int64_t stride, int64_t item) {
@@ -519,8 +510,8 @@ static void copy_run(char *to, const char *from, int64_t n, int64_t stride, int6
         COPY_RUN(4);
         COPY_RUN(8);
         COPY_RUN(16);
-        default:
-            for (int64_t i = 0; i < n; i++) memcpy(to + i * item, from + i * stride, (size_t)item);
+    default:
+        for (int64_t i = 0; i < n; i++) memcpy(to + i * item, from + i * stride, (size_t)item);
     }
 }
 
@@ -553,10 +544,8 @@ static void swap_bytes(char *data, int64_t count, size_t width) {
 /* To this machine's byte order; records are left alone, since their fields say their own order. */
 static void make_native(char *data, krait_dtype dtype, int64_t size) {
     if (!dtype.swapped || dtype.code == KRAIT_STRUCT) return;
-    if (is_complex(dtype.code))
-        swap_bytes(data, size * 2, dtype.item_size / 2);
-    else
-        swap_bytes(data, size, dtype.item_size);
+    if (is_complex(dtype.code)) swap_bytes(data, size * 2, dtype.item_size / 2);
+    else swap_bytes(data, size, dtype.item_size);
 }
 
 static char *align_up(void *pointer) {
@@ -610,8 +599,7 @@ static krait_status copy_array(const krait_value *value, krait_value *out, krait
     }
     if (from.size && (from.flags & KRAIT_ARRAY_C_CONTIGUOUS))
         memcpy(to.data, from.data, (size_t)from.size * from.dtype.item_size);
-    else if (from.size)
-        gather(to.data, &from);
+    else if (from.size) gather(to.data, &from);
     make_native(to.data, from.dtype, from.size);
     set_array(out, &to, copied);
     return KRAIT_OK;
@@ -707,18 +695,18 @@ static krait_status copy_list(const krait_value *value, int depth, krait_value *
 /* *out is none already. */
 static krait_status copy_value(const krait_value *value, int depth, krait_value *out, krait_error **err) {
     switch (value->kind) {
-        case KRAIT_KIND_NONE: return KRAIT_OK;
-        case KRAIT_KIND_BOOL: out->as.b = value->as.b; break;
-        case KRAIT_KIND_I64: out->as.i64 = value->as.i64; break;
-        case KRAIT_KIND_U64: out->as.u64 = value->as.u64; break;
-        case KRAIT_KIND_F64: out->as.f64 = value->as.f64; break;
-        case KRAIT_KIND_COMPLEX: out->as.complex = value->as.complex; break;
-        case KRAIT_KIND_TEXT:
-        case KRAIT_KIND_BYTES: return copy_bytes(value, out, err);
-        case KRAIT_KIND_ARRAY: return copy_array(value, out, err);
-        case KRAIT_KIND_LIST:
-        case KRAIT_KIND_MAP: return copy_list(value, depth, out, err);
-        default: return krait__fail(err, KRAIT_E_UNSUPPORTED, "value is of unknown kind %d", value->kind);
+    case KRAIT_KIND_NONE: return KRAIT_OK;
+    case KRAIT_KIND_BOOL: out->as.b = value->as.b; break;
+    case KRAIT_KIND_I64: out->as.i64 = value->as.i64; break;
+    case KRAIT_KIND_U64: out->as.u64 = value->as.u64; break;
+    case KRAIT_KIND_F64: out->as.f64 = value->as.f64; break;
+    case KRAIT_KIND_COMPLEX: out->as.complex = value->as.complex; break;
+    case KRAIT_KIND_TEXT:
+    case KRAIT_KIND_BYTES: return copy_bytes(value, out, err);
+    case KRAIT_KIND_ARRAY: return copy_array(value, out, err);
+    case KRAIT_KIND_LIST:
+    case KRAIT_KIND_MAP: return copy_list(value, depth, out, err);
+    default: return krait__fail(err, KRAIT_E_UNSUPPORTED, "value is of unknown kind %d", value->kind);
     }
     out->kind = value->kind;
     return KRAIT_OK;
@@ -757,10 +745,10 @@ static int64_t load_signed(const char *raw, size_t size) {
     int32_t i32;
     int64_t i64;
     switch (size) {
-        case 1: return memcpy(&i8, raw, 1), i8;
-        case 2: return memcpy(&i16, raw, 2), i16;
-        case 4: return memcpy(&i32, raw, 4), i32;
-        default: return memcpy(&i64, raw, 8), i64;
+    case 1: return memcpy(&i8, raw, 1), i8;
+    case 2: return memcpy(&i16, raw, 2), i16;
+    case 4: return memcpy(&i32, raw, 4), i32;
+    default: return memcpy(&i64, raw, 8), i64;
     }
 }
 
@@ -806,15 +794,15 @@ static struct number load(krait_dtype dtype, const void *data) {
 
 static struct number number_of(const krait_value *value) {
     switch (value->kind) {
-        case KRAIT_KIND_BOOL: return (struct number){ BOOLEAN, value->as.b, 0, 0, 0 };
-        case KRAIT_KIND_I64: return (struct number){ SIGNED, value->as.i64, 0, 0, 0 };
-        case KRAIT_KIND_U64: return (struct number){ UNSIGNED, 0, value->as.u64, 0, 0 };
-        case KRAIT_KIND_F64: return (struct number){ REAL, 0, 0, value->as.f64, 0 };
-        case KRAIT_KIND_COMPLEX: return (struct number){ COMPLEX, 0, 0, value->as.complex.re, value->as.complex.im };
-        case KRAIT_KIND_ARRAY:
-            if (value->as.array.ndim == 0) return load(value->as.array.dtype, value->as.array.data);
-            break;
-        default: break;
+    case KRAIT_KIND_BOOL: return (struct number){ BOOLEAN, value->as.b, 0, 0, 0 };
+    case KRAIT_KIND_I64: return (struct number){ SIGNED, value->as.i64, 0, 0, 0 };
+    case KRAIT_KIND_U64: return (struct number){ UNSIGNED, 0, value->as.u64, 0, 0 };
+    case KRAIT_KIND_F64: return (struct number){ REAL, 0, 0, value->as.f64, 0 };
+    case KRAIT_KIND_COMPLEX: return (struct number){ COMPLEX, 0, 0, value->as.complex.re, value->as.complex.im };
+    case KRAIT_KIND_ARRAY:
+        if (value->as.array.ndim == 0) return load(value->as.array.dtype, value->as.array.data);
+        break;
+    default: break;
     }
     return (struct number){ NO_NUMBER, 0, 0, 0, 0 };
 }
@@ -981,10 +969,8 @@ static krait_status other_array(const krait_array *array, krait_status status, c
     add_dtype(&line, array->dtype);
     add(&line, " with %d dimension%s ", (int)array->ndim, plural((uint64_t)array->ndim));
     add_shape(&line, array->ndim, array->shape);
-    if (code == KRAIT_ANY)
-        add(&line, ", expected %d dimension%s", ndim, plural((uint64_t)ndim));
-    else
-        add(&line, ", expected %s", asked_name(code));
+    if (code == KRAIT_ANY) add(&line, ", expected %d dimension%s", ndim, plural((uint64_t)ndim));
+    else add(&line, ", expected %s", asked_name(code));
     if (code != KRAIT_ANY && ndim >= 0) add(&line, " with %d", ndim);
     return krait__fail(err, status, "%s is %s", who, line.text);
 }
@@ -1012,7 +998,8 @@ static krait_status read_array(const krait_value *value, const char *who, int co
     return KRAIT_OK;
 }
 
-static __attribute__((noinline)) krait_status get_array(const krait_value *value, int code, int ndim, krait_array *out, krait_error **err) {
+static __attribute__((noinline)) krait_status get_array(const krait_value *value, int code, int ndim, krait_array *out,
+                                                        krait_error **err) {
     krait_status status;
     if (out) memset(out, 0, sizeof *out);
     status = begin(value, "value", out, "out", err);
@@ -1022,8 +1009,8 @@ static __attribute__((noinline)) krait_status get_array(const krait_value *value
 
 /* A result that is what was asked for needs no more than to be copied. */
 krait_status krait_get_array(const krait_value *value, int code, int ndim, krait_array *out, krait_error **err) {
-    if (!value || !out || krait__stuck(err) || value->kind != KRAIT_KIND_ARRAY || !(value->flags & KRAIT_VALUE_PYTHON_) ||
-        code != value->as.array.dtype.code || ndim != value->as.array.ndim)
+    if (!value || !out || krait__stuck(err) || value->kind != KRAIT_KIND_ARRAY ||
+        !(value->flags & KRAIT_VALUE_PYTHON_) || code != value->as.array.dtype.code || ndim != value->as.array.ndim)
         return get_array(value, code, ndim, out, err);
     view_result(value, out);
     return KRAIT_OK;

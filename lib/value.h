@@ -33,10 +33,9 @@ static inline void krait__set_none(krait_value *value) {
 
 /* Bytes of one element of a dtype of the list in krait/value.h. */
 static inline uint32_t krait__code_size(uint8_t code) {
-    static const uint8_t sizes[] = {
-        0,
+    static const uint8_t sizes[] = { 0,
 #define SIZE(NAME, name, code, type, bytes, text) bytes,
-        KRAIT_DTYPE_MAP(SIZE)
+                                     KRAIT_DTYPE_MAP(SIZE)
 #undef SIZE
     };
     return sizes[code];
@@ -53,11 +52,14 @@ krait_status krait__array_check(const krait_value *value, const char **lo, const
 static inline bool krait__array_quick(const krait_value *value, const char **lo, const char **hi, int64_t *size) {
     const krait_dtype dtype = value->as.array.dtype;
     int64_t           columns = value->as.array.ndim == 2 ? value->as.array.dims[1] : 1, bytes;
-    if (dtype.code < KRAIT_BOOL || dtype.code > KRAIT_C128 || dtype.item_size != krait__code_size(dtype.code)) return false;
+    if (dtype.code < KRAIT_BOOL || dtype.code > KRAIT_C128 || dtype.item_size != krait__code_size(dtype.code))
+        return false;
     if (dtype.swapped | dtype.unit | dtype.reserved || dtype.of.count) return false;
-    if (value->as.array.ndim < 1 || value->as.array.ndim > 2 || value->as.array.shape || value->as.array.strides) return false;
+    if (value->as.array.ndim < 1 || value->as.array.ndim > 2 || value->as.array.shape || value->as.array.strides)
+        return false;
     if (!(value->as.array.flags & KRAIT_ARRAY_C_CONTIGUOUS) || !value->as.array.data) return false;
-    if (value->as.array.dims[0] <= 0 || columns <= 0 || __builtin_mul_overflow(value->as.array.dims[0], columns, size)) return false;
+    if (value->as.array.dims[0] <= 0 || columns <= 0 || __builtin_mul_overflow(value->as.array.dims[0], columns, size))
+        return false;
     if (__builtin_mul_overflow(*size, (int64_t)dtype.item_size, &bytes)) return false;
     if ((uintptr_t)value->as.array.data > UINTPTR_MAX - (uintptr_t)bytes) return false;
     *lo = value->as.array.data;

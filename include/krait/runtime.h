@@ -6,8 +6,8 @@
 
 KRAIT_BEGIN
 
-/* Memory functions for krait's own C allocations (Python and numpy keep theirs). As malloc, realloc and free, with `user` first;
- * called from any thread; must not call krait. */
+/* Memory functions for krait's own C allocations (Python and numpy keep theirs). As malloc, realloc and free, with
+ * `user` first; called from any thread; must not call krait. */
 typedef struct krait_allocator {
     void *(*allocate)(void *user, size_t size);
     void *(*reallocate)(void *user, void *block, size_t size);
@@ -18,7 +18,8 @@ typedef struct krait_allocator {
 /* Levels of log lines. */
 enum { KRAIT_LOG_DEBUG = 10, KRAIT_LOG_INFO = 20, KRAIT_LOG_WARNING = 30, KRAIT_LOG_ERROR = 40 };
 
-/* Receives krait's own log lines: `line` has no newline. Called from any thread, with or without the GIL; must not block or call krait. */
+/* Receives krait's own log lines: `line` has no newline. Called from any thread, with or without the GIL; must not
+ * block or call krait. */
 typedef void (*krait_log_fn)(void *user, int level, const char *line);
 
 /* Flags of krait_options. */
@@ -29,11 +30,11 @@ enum {
 /* Options of krait_init. Start with KRAIT_OPTIONS_INIT; zero and NULL mean default. Texts are copied. */
 typedef struct krait_options {
     size_t      size;
-    const char *python;   /* a python executable, a venv's folder or a libpython file; "$ORIGIN" at its start is the program's folder.
-                             Default: KRAIT_PYTHON, then VIRTUAL_ENV, then python3 on PATH */
+    const char *python;   /* a python executable, a venv's folder or a libpython file; "$ORIGIN" at its start is the
+                             program's folder. Default: KRAIT_PYTHON, then VIRTUAL_ENV, then python3 on PATH */
     uint32_t    flags;    /* KRAIT_ISOLATED */
-    uint32_t    blas_threads;          /* threads of numpy's BLAS. Default: OPENBLAS_NUM_THREADS, MKL_NUM_THREADS or OMP_NUM_THREADS if
-                                          set, else what affinity and cgroup quota allow */
+    uint32_t    blas_threads; /* threads of numpy's BLAS. Default: OPENBLAS_NUM_THREADS, MKL_NUM_THREADS or
+                                 OMP_NUM_THREADS if set, else what affinity and cgroup quota allow */
     const char *const *paths;          /* put in front of sys.path, in this order; ends with NULL */
     const char *const *preload;        /* modules to import in the background; ends with NULL */
     const char *const *x_options;      /* "importtime" for -X importtime; ends with NULL */
@@ -48,13 +49,15 @@ typedef struct krait_options {
 #define KRAIT_OPTIONS_INIT \
     { sizeof(krait_options), NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, { 0, 0, 0, 0 } }
 
-/* Starts Python once for the process, or attaches to one that already runs in it. Returns when the interpreter is up; preloaded modules
- * are imported meanwhile. After a success further calls succeed: paths and preload add up, other set fields must agree with what runs.
- * The host's signals, locale, environment and stdio buffering stay as they were. A failed start of the interpreter itself is final, since
- * CPython cannot try again; not finding a usable Python is not.
+/* Starts Python once for the process, or attaches to one that already runs in it. Returns when the interpreter is up;
+ * preloaded modules are imported meanwhile. After a success further calls succeed: paths and preload add up, other
+ * set fields must agree with what runs. The host's signals, locale, environment and stdio buffering stay as they
+ * were. A failed start of the interpreter itself is final, since CPython cannot try again; not finding a usable
+ * Python is not.
  * Threads: any; concurrent calls wait for the first.  GIL: may be held; if so it is let go meanwhile.
- * Errors: KRAIT_E_NO_PYTHON, KRAIT_E_NO_LIBPYTHON, KRAIT_E_PYTHON_VERSION, KRAIT_E_STATIC, KRAIT_E_INIT, KRAIT_E_CONFLICT,
- *         KRAIT_E_ARGUMENT, KRAIT_E_UNSUPPORTED, KRAIT_E_CLOSED, KRAIT_E_FORKED, KRAIT_E_NOMEM.  Since: 0.1 */
+ * Errors: KRAIT_E_NO_PYTHON, KRAIT_E_NO_LIBPYTHON, KRAIT_E_PYTHON_VERSION, KRAIT_E_STATIC, KRAIT_E_INIT,
+ *         KRAIT_E_CONFLICT, KRAIT_E_ARGUMENT, KRAIT_E_UNSUPPORTED, KRAIT_E_CLOSED, KRAIT_E_FORKED, KRAIT_E_NOMEM.
+ *         Since: 0.1 */
 KRAIT_API krait_status krait_init(const krait_options *options, krait_error **err);
 
 /* Waits at most timeout_ms (negative: for ever) until the preloaded modules are imported, and tells whether they were.
@@ -62,18 +65,20 @@ KRAIT_API krait_status krait_init(const krait_options *options, krait_error **er
  * GIL: may be held; let go meanwhile.  Since: 0.1 */
 KRAIT_API krait_status krait_wait_ready(int64_t timeout_ms, krait_error **err);
 
-/* Belongs to the program, never to a plugin. Closes the door: later calls are KRAIT_E_CLOSED. Waits at most timeout_ms (negative: for
- * ever) for the calls that run; those that do not end get SystemExit raised in their Python code. Then runs atexit functions and flushes
- * Python's streams. Python is not finalised, its memory stays, results stay valid. Final: krait_init is refused afterwards.
+/* Belongs to the program, never to a plugin. Closes the door: later calls are KRAIT_E_CLOSED. Waits at most
+ * timeout_ms (negative: for ever) for the calls that run; those that do not end get SystemExit raised in their Python
+ * code. Then runs atexit functions and flushes Python's streams. Python is not finalised, its memory stays, results
+ * stay valid. Final: krait_init is refused afterwards.
  * Threads: any but one inside a call.  GIL: may be held; let go meanwhile.
  * Errors: KRAIT_E_TIMEOUT (something still runs; the door is closed all the same), KRAIT_E_NOT_READY.  Since: 0.1 */
 KRAIT_API krait_status krait_shutdown(int64_t timeout_ms, krait_error **err);
 
-/* Holds the interpreter on this thread until krait_release, counted: calls between skip the hand-over (30 ns each). While it is held no
- * other thread runs Python code, so hold it for batches, not for waiting. Any krait call works without it.
+/* Holds the interpreter on this thread until krait_release, counted: calls between skip the hand-over (30 ns each).
+ * While it is held no other thread runs Python code, so hold it for batches, not for waiting. Any krait call works
+ * without it.
  * Threads: each for itself.  GIL: held afterwards.
- * Errors: KRAIT_E_NOT_READY, KRAIT_E_CLOSED, KRAIT_E_FORKED, KRAIT_E_STACK, KRAIT_E_NOMEM: then it is not held and must not be
- *         released.  Since: 0.1 */
+ * Errors: KRAIT_E_NOT_READY, KRAIT_E_CLOSED, KRAIT_E_FORKED, KRAIT_E_STACK, KRAIT_E_NOMEM: then it is not held and
+ *         must not be released.  Since: 0.1 */
 KRAIT_API krait_status krait_acquire(krait_error **err);
 
 /* Undoes one krait_acquire of this thread; without one it does nothing.
@@ -88,8 +93,8 @@ KRAIT_API krait_status krait_add_path(const char *path, int position, krait_erro
  * Threads: any.  GIL: not needed.  Errors: KRAIT_E_NOT_READY, ...  Since: 0.1 */
 KRAIT_API krait_status krait_gc(krait_error **err);
 
-/* Memory of the host that Python still refers to after the call it was lent to: an escape, or a result that views a KRAIT_ALIAS
- * argument. It must stay valid until it is listed no more. */
+/* Memory of the host that Python still refers to after the call it was lent to: an escape, or a result that views a
+ * KRAIT_ALIAS argument. It must stay valid until it is listed no more. */
 typedef struct krait_loan {
     const void *data;
     size_t      bytes;
@@ -105,10 +110,12 @@ KRAIT_API size_t krait_loans(void (*fn)(void *user, const krait_loan *loan), voi
 /* Formats of a report. */
 enum { KRAIT_REPORT_TEXT = 0, KRAIT_REPORT_JSON = 1 };
 
-/* Diagnosis: which Python, by which rule, libpython, versions of numpy and pandas, BLAS and its threads, CPU quota, stack sizes, what is
- * missing and the command that cures it on this machine. Starts krait with default options if it does not run yet, and makes a real call.
- * *report is text also when the diagnosis is bad; the status is KRAIT_OK only when the real call worked.
- * Ownership: *report is the caller's.  Threads: any.  GIL: not needed.  Errors: those of krait_init and krait_call.  Since: 0.1 */
+/* Diagnosis: which Python, by which rule, libpython, versions of numpy and pandas, BLAS and its threads, CPU quota,
+ * stack sizes, what is missing and the command that cures it on this machine. Starts krait with default options if it
+ * does not run yet, and makes a real call. *report is text also when the diagnosis is bad; the status is KRAIT_OK
+ * only when the real call worked.
+ * Ownership: *report is the caller's.  Threads: any.  GIL: not needed.  Errors: those of krait_init and krait_call.
+ * Since: 0.1 */
 KRAIT_API krait_status krait_doctor(int format, krait_value *report, krait_error **err);
 
 KRAIT_END

@@ -9,35 +9,35 @@
 
 KRAIT_BEGIN
 
-/* The statuses, written once: X(name, number, class, HTTP code, gRPC code, meaning).
- * Numbers have gaps and are never used again for another meaning. HTTP and gRPC codes are what a service would answer with. */
-#define KRAIT_STATUS_MAP(X)                                                                                                 \
-    X(KRAIT_OK, 0, KRAIT_CLASS_NONE, 200, 0, "success")                                                                     \
-    X(KRAIT_DONE, 1, KRAIT_CLASS_NONE, 204, 0, "success, and nothing more to come")                                         \
-    X(KRAIT_E_ARGUMENT, -10, KRAIT_CLASS_CALLER, 400, 3, "an argument is not what the function takes")                      \
-    X(KRAIT_E_KIND, -11, KRAIT_CLASS_CALLER, 422, 9, "a value is of another kind or dtype than was asked for")              \
-    X(KRAIT_E_SHAPE, -12, KRAIT_CLASS_CALLER, 422, 3, "an array has another shape than was asked for, or an impossible one") \
-    X(KRAIT_E_RANGE, -13, KRAIT_CLASS_CALLER, 422, 11, "a number does not fit the type")                                    \
-    X(KRAIT_E_ENCODING, -14, KRAIT_CLASS_CALLER, 422, 3, "text is not valid UTF-8")                                         \
-    X(KRAIT_E_UNSUPPORTED, -15, KRAIT_CLASS_CALLER, 501, 12, "krait does not support this, or not yet")                     \
-    X(KRAIT_E_ESCAPED, -16, KRAIT_CLASS_CALLER, 500, 9, "Python kept memory that was lent for one call")                    \
-    X(KRAIT_E_NOT_FOUND, -17, KRAIT_CLASS_CALLER, 404, 5, "no module, attribute, key or item of that name")                 \
-    X(KRAIT_E_STACK, -18, KRAIT_CLASS_CALLER, 500, 9, "the calling thread's stack is too small for Python")                 \
-    X(KRAIT_E_NOMEM, -30, KRAIT_CLASS_ENVIRONMENT, 503, 8, "out of memory")                                                 \
-    X(KRAIT_E_SYSTEM, -31, KRAIT_CLASS_ENVIRONMENT, 500, 13, "the operating system refused something")                      \
-    X(KRAIT_E_NO_PYTHON, -32, KRAIT_CLASS_ENVIRONMENT, 500, 9, "no usable Python was found")                                \
-    X(KRAIT_E_NO_LIBPYTHON, -33, KRAIT_CLASS_ENVIRONMENT, 500, 9, "this Python has no shared libpython")                    \
-    X(KRAIT_E_PYTHON_VERSION, -34, KRAIT_CLASS_ENVIRONMENT, 500, 9, "this Python is too old")                               \
-    X(KRAIT_E_STATIC, -35, KRAIT_CLASS_ENVIRONMENT, 500, 9, "a fully static program cannot load Python")                    \
-    X(KRAIT_E_INIT, -36, KRAIT_CLASS_ENVIRONMENT, 500, 13, "Python could not be started")                                   \
-    X(KRAIT_E_CONFLICT, -37, KRAIT_CLASS_ENVIRONMENT, 500, 9, "Python already runs in this process with other settings")    \
-    X(KRAIT_E_NO_NUMPY, -38, KRAIT_CLASS_ENVIRONMENT, 500, 9, "numpy is missing or broken")                                 \
-    X(KRAIT_E_PYTHON, -50, KRAIT_CLASS_PYTHON, 500, 2, "the Python function raised an exception")                           \
-    X(KRAIT_E_IMPORT, -51, KRAIT_CLASS_PYTHON, 500, 9, "a module could not be imported")                                    \
-    X(KRAIT_E_EXIT, -52, KRAIT_CLASS_PYTHON, 500, 2, "Python code asked the program to exit")                               \
-    X(KRAIT_E_TIMEOUT, -70, KRAIT_CLASS_PLACE, 504, 4, "it did not end within the time given")                              \
-    X(KRAIT_E_NOT_READY, -90, KRAIT_CLASS_LIFE, 503, 9, "krait_init has not been called, or failed")                        \
-    X(KRAIT_E_CLOSED, -91, KRAIT_CLASS_LIFE, 503, 14, "krait was shut down")                                                \
+/* The statuses, written once: X(name, number, class, HTTP code, gRPC code, meaning). Numbers have gaps and are never
+ * used again for another meaning. HTTP and gRPC codes are what a service would answer with. */
+#define KRAIT_STATUS_MAP(X) \
+    X(KRAIT_OK, 0, KRAIT_CLASS_NONE, 200, 0, "success") \
+    X(KRAIT_DONE, 1, KRAIT_CLASS_NONE, 204, 0, "success, and nothing more to come") \
+    X(KRAIT_E_ARGUMENT, -10, KRAIT_CLASS_CALLER, 400, 3, "an argument is not what the function takes") \
+    X(KRAIT_E_KIND, -11, KRAIT_CLASS_CALLER, 422, 9, "a value is of another kind or dtype than was asked for") \
+    X(KRAIT_E_SHAPE, -12, KRAIT_CLASS_CALLER, 422, 3, "an array has another shape than asked for, or an impossible one") \
+    X(KRAIT_E_RANGE, -13, KRAIT_CLASS_CALLER, 422, 11, "a number does not fit the type") \
+    X(KRAIT_E_ENCODING, -14, KRAIT_CLASS_CALLER, 422, 3, "text is not valid UTF-8") \
+    X(KRAIT_E_UNSUPPORTED, -15, KRAIT_CLASS_CALLER, 501, 12, "krait does not support this, or not yet") \
+    X(KRAIT_E_ESCAPED, -16, KRAIT_CLASS_CALLER, 500, 9, "Python kept memory that was lent for one call") \
+    X(KRAIT_E_NOT_FOUND, -17, KRAIT_CLASS_CALLER, 404, 5, "no module, attribute, key or item of that name") \
+    X(KRAIT_E_STACK, -18, KRAIT_CLASS_CALLER, 500, 9, "the calling thread's stack is too small for Python") \
+    X(KRAIT_E_NOMEM, -30, KRAIT_CLASS_ENVIRONMENT, 503, 8, "out of memory") \
+    X(KRAIT_E_SYSTEM, -31, KRAIT_CLASS_ENVIRONMENT, 500, 13, "the operating system refused something") \
+    X(KRAIT_E_NO_PYTHON, -32, KRAIT_CLASS_ENVIRONMENT, 500, 9, "no usable Python was found") \
+    X(KRAIT_E_NO_LIBPYTHON, -33, KRAIT_CLASS_ENVIRONMENT, 500, 9, "this Python has no shared libpython") \
+    X(KRAIT_E_PYTHON_VERSION, -34, KRAIT_CLASS_ENVIRONMENT, 500, 9, "this Python is too old") \
+    X(KRAIT_E_STATIC, -35, KRAIT_CLASS_ENVIRONMENT, 500, 9, "a fully static program cannot load Python") \
+    X(KRAIT_E_INIT, -36, KRAIT_CLASS_ENVIRONMENT, 500, 13, "Python could not be started") \
+    X(KRAIT_E_CONFLICT, -37, KRAIT_CLASS_ENVIRONMENT, 500, 9, "Python already runs here with other settings") \
+    X(KRAIT_E_NO_NUMPY, -38, KRAIT_CLASS_ENVIRONMENT, 500, 9, "numpy is missing or broken") \
+    X(KRAIT_E_PYTHON, -50, KRAIT_CLASS_PYTHON, 500, 2, "the Python function raised an exception") \
+    X(KRAIT_E_IMPORT, -51, KRAIT_CLASS_PYTHON, 500, 9, "a module could not be imported") \
+    X(KRAIT_E_EXIT, -52, KRAIT_CLASS_PYTHON, 500, 2, "Python code asked the program to exit") \
+    X(KRAIT_E_TIMEOUT, -70, KRAIT_CLASS_PLACE, 504, 4, "it did not end within the time given") \
+    X(KRAIT_E_NOT_READY, -90, KRAIT_CLASS_LIFE, 503, 9, "krait_init has not been called, or failed") \
+    X(KRAIT_E_CLOSED, -91, KRAIT_CLASS_LIFE, 503, 14, "krait was shut down") \
     X(KRAIT_E_FORKED, -92, KRAIT_CLASS_LIFE, 500, 9, "this process was forked from the one that runs Python")
 
 typedef enum krait_status {
@@ -81,9 +81,10 @@ KRAIT_API void krait_error_clear(krait_error **err);
 /* Status of the error; KRAIT_OK for NULL.  Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API krait_status krait_error_status(const krait_error *err);
 
-/* What was wrong, what was got, what would be right. For KRAIT_E_PYTHON the exception's own text. At most 64 KiB; what was cut is told
- * at its end. Never NULL: "" for NULL.
- * Ownership: borrowed from the error, as are all texts below.  Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
+/* What was wrong, what was got, what would be right. For KRAIT_E_PYTHON the exception's own text. At most 64 KiB;
+ * what was cut is told at its end. Never NULL: "" for NULL.
+ * Ownership: borrowed from the error, as are all texts below.  Threads: any.  GIL: not needed.  Errors: none.  Since:
+ * 0.1 */
 KRAIT_API const char *krait_error_message(const krait_error *err);
 
 /* Which step failed: "init", "import", "convert argument 2 'ddof'", "call", "convert result", ... Never NULL.
@@ -106,8 +107,8 @@ typedef struct krait_frame {
     int32_t     reserved;
 } krait_frame;
 
-/* The exception's frames, outermost first; of more than 128, the first and last 64. Returns their number and fills *frames
- * (NULL for none).
+/* The exception's frames, outermost first; of more than 128, the first and last 64. Returns their number and fills
+ * *frames (NULL for none).
  * Ownership: borrowed.  Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API size_t krait_error_frames(const krait_error *err, const krait_frame **frames);
 
@@ -120,8 +121,8 @@ KRAIT_API const krait_error *krait_error_cause(const krait_error *err);
 KRAIT_API size_t krait_error_note_count(const krait_error *err);
 KRAIT_API const char *krait_error_note(const krait_error *err, size_t index);
 
-/* The error as one JSON object for a log: status, number, step, message, python_type, traceback, frames, notes, cause. Writes at most
- * `size` bytes, NUL included, like snprintf; returns the length needed without the NUL.
+/* The error as one JSON object for a log: status, number, step, message, python_type, traceback, frames, notes,
+ * cause. Writes at most `size` bytes, NUL included, like snprintf; returns the length needed without the NUL.
  * Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API size_t krait_error_json(const krait_error *err, char *buffer, size_t size);
 

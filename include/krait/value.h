@@ -1,8 +1,8 @@
 /* Values: what goes into a Python call and what comes out.
  *
- * Makers (krait_f64, krait_vector_f64, ...) describe the caller's memory and copy nothing; that memory must live as long as the value is
- * used. Values that krait fills own what they point to, until krait_value_clear. A value moves by assignment: the copy is the value then,
- * the original must not be cleared as well. */
+ * Makers (krait_f64, krait_vector_f64, ...) describe the caller's memory and copy nothing; that memory must live as
+ * long as the value is used. Values that krait fills own what they point to, until krait_value_clear. A value moves
+ * by assignment: the copy is the value then, the original must not be cleared as well. */
 #ifndef KRAIT_VALUE_H
 #define KRAIT_VALUE_H
 
@@ -13,10 +13,10 @@
 
 KRAIT_BEGIN
 
-/* ---- dtypes -------------------------------------------------------------------------------------------------------------------- */
+/* ---- dtypes ------------------------------------------------------------------------------------------------------ */
 
-/* Element types with a C type of their own, written once: X(NAME, name, code, C type, bytes, numpy's name).
- * float16 is passed as its bits; complex numbers are two floats, real part first (C's `float _Complex`, C++'s std::complex). */
+/* Element types with a C type of their own, written once: X(NAME, name, code, C type, bytes, numpy's name). float16
+ * is passed as its bits; complex numbers are two floats, real part first (C's `float _Complex`, C++'s std::complex). */
 #define KRAIT_DTYPE_MAP(X)                      \
     X(BOOL, bool, 1, bool, 1, "bool")           \
     X(I8, i8, 2, int8_t, 1, "int8")             \
@@ -114,15 +114,16 @@ typedef struct krait_field {
 } krait_field;
 
 /* Fields of a KRAIT_STRUCT dtype: returns their number and fills *fields; 0 and NULL for any other dtype.
- * Ownership: borrowed from the value the dtype was read from.  Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
+ * Ownership: borrowed from the value the dtype was read from.  Threads: any.  GIL: not needed.  Errors: none.  Since:
+ * 0.1 */
 KRAIT_API size_t krait_dtype_fields(krait_dtype dtype, const krait_field **fields);
 
-/* numpy's name of a dtype: "float64", "datetime64[25s]", ">i4", "struct of 6 fields". Writes at most `size` bytes, NUL included, like
- * snprintf; returns the length needed without the NUL.
+/* numpy's name of a dtype: "float64", "datetime64[25s]", ">i4", "struct of 6 fields". Writes at most `size` bytes,
+ * NUL included, like snprintf; returns the length needed without the NUL.
  * Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API size_t krait_dtype_name(krait_dtype dtype, char *buffer, size_t size);
 
-/* ---- the value ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the value --------------------------------------------------------------------------------------------------- */
 
 /* Kinds of value. */
 enum {
@@ -191,21 +192,23 @@ typedef struct krait_value {
 /* Private flags of krait_value.flags. */
 enum { KRAIT_VALUE_PYTHON_ = 1, KRAIT_VALUE_OWNED_ = 2 };
 
-/* Releases what the value owns and makes it none. NULL, none and borrowed values are fine; clearing twice does nothing. Never waits for
- * Python: its objects are handed to krait's own thread.
+/* Releases what the value owns and makes it none. NULL, none and borrowed values are fine; clearing twice does
+ * nothing. Never waits for Python: its objects are handed to krait's own thread.
  * Threads: any, the value's own.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API void krait_value_clear(krait_value *value);
 
 /* A copy in C memory of its own, deep, C-contiguous and native-endian, that outlives the original and Python.
  * Ownership: *out is the caller's.  Threads: any.  GIL: not needed.
- * Errors: KRAIT_E_NOMEM, KRAIT_E_UNSUPPORTED (over 64 deep), KRAIT_E_ARGUMENT and KRAIT_E_SHAPE (made badly).  Since: 0.1 */
+ * Errors: KRAIT_E_NOMEM, KRAIT_E_UNSUPPORTED (over 64 deep), KRAIT_E_ARGUMENT and KRAIT_E_SHAPE (made badly).  Since:
+ *         0.1 */
 KRAIT_API krait_status krait_value_copy(const krait_value *value, krait_value *out, krait_error **err);
 
-/* "float64 array (10, 3)", "text of 5 bytes", ...: what the value is, for messages. Writes at most `size` bytes like snprintf.
+/* "float64 array (10, 3)", "text of 5 bytes", ...: what the value is, for messages. Writes at most `size` bytes like
+ * snprintf.
  * Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API size_t krait_value_describe(const krait_value *value, char *buffer, size_t size);
 
-/* ---- makers: inline, borrow the memory they are given ---------------------------------------------------------------------------- */
+/* ---- makers: inline, borrow the memory they are given ------------------------------------------------------------ */
 
 static inline krait_value krait_make_(uint8_t kind) {
     krait_value value;
@@ -292,8 +295,9 @@ static inline krait_value krait_matrix(const void *data, krait_dtype dtype, size
     value.as.array.dims[4] = (int64_t)dtype.item_size;
     return value;
 }
-/* Any array of 0 to KRAIT_MAX_NDIM dimensions. strides are in bytes, may be negative or 0; NULL is C order. Up to three dimensions shape
- * and strides are copied; beyond, they are borrowed like the data. What does not fit together is refused by the call. */
+/* Any array of 0 to KRAIT_MAX_NDIM dimensions. strides are in bytes, may be negative or 0; NULL is C order. Up to
+ * three dimensions shape and strides are copied; beyond, they are borrowed like the data. What does not fit together
+ * is refused by the call. */
 static inline krait_value krait_ndarray(const void *data, krait_dtype dtype, int32_t ndim, const int64_t *shape,
                                         const int64_t *strides) {
     krait_value value = krait_array_make_(data, dtype, ndim);
@@ -324,8 +328,8 @@ static inline krait_value krait_ndarray(const void *data, krait_dtype dtype, int
 KRAIT_DTYPE_MAP(KRAIT_ARRAY_MAKER)
 #undef KRAIT_ARRAY_MAKER
 
-/* Hands the value's memory over to the call it is given to: release(user) is called exactly once, on any thread, when Python no longer
- * needs it, also when the call fails or is refused. */
+/* Hands the value's memory over to the call it is given to: release(user) is called exactly once, on any thread, when
+ * Python no longer needs it, also when the call fails or is refused. */
 static inline krait_value krait_owned(krait_value value, void (*release)(void *user), void *user) {
     value.release = release;
     value.owner = user;
@@ -333,7 +337,8 @@ static inline krait_value krait_owned(krait_value value, void (*release)(void *u
     return value;
 }
 
-/* A result passed on as an argument: the same Python object, no copy. The original stays its owner and must outlive the call. */
+/* A result passed on as an argument: the same Python object, no copy. The original stays its owner and must outlive
+ * the call. */
 static inline krait_value krait_borrow(const krait_value *value) {
     krait_value borrowed = *value;
     borrowed.release = NULL;
@@ -341,11 +346,11 @@ static inline krait_value krait_borrow(const krait_value *value) {
     return borrowed;
 }
 
-/* ---- readers: check and explain -------------------------------------------------------------------------------------------------- */
+/* ---- readers: check and explain ---------------------------------------------------------------------------------- */
 
-/* Numbers. Each takes every kind that holds the number exactly (a 0-d array of one too): krait_get_f64 bool, float, and integers up to
- * 2^53 in magnitude; krait_get_i64 and krait_get_u64 bool, integers in range, and whole floats in range; krait_get_bool bool only;
- * krait_get_complex what krait_get_f64 takes, and complex. *out is 0 on failure.
+/* Numbers. Each takes every kind that holds the number exactly (a 0-d array of one too): krait_get_f64 bool, float,
+ * and integers up to 2^53 in magnitude; krait_get_i64 and krait_get_u64 bool, integers in range, and whole floats in
+ * range; krait_get_bool bool only; krait_get_complex what krait_get_f64 takes, and complex. *out is 0 on failure.
  * Threads: any.  GIL: not needed.  Errors: KRAIT_E_KIND (another kind), KRAIT_E_RANGE (does not fit).  Since: 0.1 */
 KRAIT_API krait_status krait_get_bool(const krait_value *value, bool *out, krait_error **err);
 KRAIT_API krait_status krait_get_i64(const krait_value *value, int64_t *out, krait_error **err);
@@ -368,36 +373,45 @@ typedef struct krait_array {
     int32_t        ndim;
     uint32_t       flags;   /* KRAIT_ARRAY_... */
     const int64_t *shape;   /* ndim lengths */
-    const int64_t *strides; /* ndim steps in bytes; NULL only for a value made by krait_ndarray in C order with over three dimensions */
+    const int64_t *strides; /* ndim steps in bytes; NULL only for a value that krait_ndarray made without strides, with
+                               over three dimensions */
     int64_t        size;    /* elements in all */
     int64_t        reserved;
 } krait_array;
 
-/* The value as an array of dtype `code` (KRAIT_ANY: any) with `ndim` dimensions (negative: any). A result is C-contiguous, aligned and
- * native-endian unless the call said KRAIT_KEEP_STRIDES.
+/* The value as an array of dtype `code` (KRAIT_ANY: any) with `ndim` dimensions (negative: any). A result is
+ * C-contiguous, aligned and native-endian unless the call said KRAIT_KEEP_STRIDES.
  * Ownership: data, shape and strides are borrowed from the value at its present address: do not move it meanwhile.
  * Threads: any.  GIL: not needed.  Errors: KRAIT_E_KIND, KRAIT_E_SHAPE.  Since: 0.1 */
-KRAIT_API krait_status krait_get_array(const krait_value *value, int code, int ndim, krait_array *out, krait_error **err);
+KRAIT_API krait_status krait_get_array(const krait_value *value, int code, int ndim, krait_array *out,
+                                       krait_error **err);
 
-/* The array named `name` of a map of arrays, or that field of an array of records (strided over the records); 1-D. Same rules.
- * Threads: any.  GIL: not needed.  Errors: KRAIT_E_NOT_FOUND (names what there is), KRAIT_E_KIND, KRAIT_E_SHAPE.  Since: 0.1 */
-KRAIT_API krait_status krait_get_column(const krait_value *value, const char *name, int code, krait_array *out, krait_error **err);
+/* The array named `name` of a map of arrays, or that field of an array of records (strided over the records); 1-D.
+ * Same rules.
+ * Threads: any.  GIL: not needed.  Errors: KRAIT_E_NOT_FOUND (names what there is), KRAIT_E_KIND, KRAIT_E_SHAPE.
+ * Since: 0.1 */
+KRAIT_API krait_status krait_get_column(const krait_value *value, const char *name, int code, krait_array *out,
+                                        krait_error **err);
 
-/* Field `name` of an array of records, of any number of dimensions: same shape and strides, no copy. A field that is an array itself is
- * KRAIT_E_UNSUPPORTED: read it at data + offset with the shape that krait_dtype_fields tells.
+/* Field `name` of an array of records, of any number of dimensions: same shape and strides, no copy. A field that is
+ * an array itself is KRAIT_E_UNSUPPORTED: read it at data + offset with the shape that krait_dtype_fields tells.
  * Ownership: borrowed from the value that `array` was read from.  Threads: any.  GIL: not needed.
  * Errors: KRAIT_E_NOT_FOUND, KRAIT_E_KIND, KRAIT_E_UNSUPPORTED.  Since: 0.1 */
-KRAIT_API krait_status krait_array_field(const krait_array *array, const char *name, int code, krait_array *out, krait_error **err);
+KRAIT_API krait_status krait_array_field(const krait_array *array, const char *name, int code, krait_array *out,
+                                         krait_error **err);
 
-/* Lists and maps: number of items (0 for any other kind).  Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
+/* Lists and maps: number of items (0 for any other kind).
+ * Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API size_t krait_list_len(const krait_value *value);
 KRAIT_API size_t krait_map_len(const krait_value *value);
 
 /* One item, NULL on failure.
  * Ownership: borrowed from the list or map.  Threads: any.  GIL: not needed.
  * Errors: KRAIT_E_KIND (no list or map), KRAIT_E_NOT_FOUND (names what there is).  Since: 0.1 */
-KRAIT_API krait_status krait_list_at(const krait_value *value, size_t index, const krait_value **item, krait_error **err);
-KRAIT_API krait_status krait_map_get(const krait_value *value, const char *key, const krait_value **item, krait_error **err);
+KRAIT_API krait_status krait_list_at(const krait_value *value, size_t index, const krait_value **item,
+                                     krait_error **err);
+KRAIT_API krait_status krait_map_get(const krait_value *value, const char *key, const krait_value **item,
+                                     krait_error **err);
 KRAIT_API krait_status krait_map_at(const krait_value *value, size_t index, const char **key, const krait_value **item,
                                     krait_error **err);
 

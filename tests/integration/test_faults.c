@@ -117,7 +117,7 @@ static void assert_well(const struct work *work, const char *what, unsigned long
     assert_int_equal(krait_loans(NULL, NULL), 0);
 }
 
-/* ---- allocations ------------------------------------------------------------------------------------------------------- */
+/* ---- allocations ------------------------------------------------------------------------------------------------- */
 
 static void test_every_allocation_of_a_call(void **state) {
     (void)state;
@@ -181,7 +181,7 @@ static void test_every_allocation_of_init(void **state) {
     assert_int_equal(code, 77);
 }
 
-/* ---- the symbol list ------------------------------------------------------------------------------------------------------- */
+/* ---- the symbol list --------------------------------------------------------------------------------------------- */
 
 static struct {
     void **slot;

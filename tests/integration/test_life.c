@@ -59,13 +59,14 @@ static double number(const char *name, krait_error **err) {
     return x;
 }
 
-/* ---- init ---------------------------------------------------------------------------------------------------------- */
+/* ---- init -------------------------------------------------------------------------------------------------------- */
 
 static int before_init(void) {
     krait_error *err = NULL;
     krait_func  *func = krait_func_new("math:sqrt", &err);
     krait_value  out;
     GOOD(err);
+    MUST(krait_version_number() == KRAIT_VERSION_NUMBER && !strcmp(krait_version(), KRAIT_VERSION_STRING));
     krait_call(func, NULL, 0, NULL, &out, &err);
     BAD(err, KRAIT_E_NOT_READY, "krait_init");
     krait_acquire(&err);
@@ -184,7 +185,7 @@ static int paths(void) {
     return 0;
 }
 
-/* ---- preload --------------------------------------------------------------------------------------------------------- */
+/* ---- preload ----------------------------------------------------------------------------------------------------- */
 
 static int preload(void) {
     krait_error  *err = NULL;
@@ -239,7 +240,7 @@ static int preload_is_slow(void) {
     return 0;
 }
 
-/* ---- what starting Python must not change ---------------------------------------------------------------------------------- */
+/* ---- what starting Python must not change ------------------------------------------------------------------------ */
 
 static const char busy_python[] =
     "import asyncio, subprocess, signal, faulthandler\n"
@@ -317,7 +318,7 @@ static int fault_handler_kept(void) {
     return 0;
 }
 
-/* ---- shutdown ----------------------------------------------------------------------------------------------------------------- */
+/* ---- shutdown ---------------------------------------------------------------------------------------------------- */
 
 static const char endless[] =
     "import time, atexit\n"
@@ -428,7 +429,7 @@ static int exit_in_flight(void) {
     return 0; /* main returns while they run */
 }
 
-/* ---- fork ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- fork -------------------------------------------------------------------------------------------------------- */
 
 static int child_is_refused(void) {
     krait_error *err = NULL;
@@ -493,7 +494,7 @@ static int python_forks(void) {
     return 0;
 }
 
-/* ---- how the library comes in ---------------------------------------------------------------------------------------------------- */
+/* ---- how the library comes in ------------------------------------------------------------------------------------ */
 
 /* Some host code opened libpython RTLD_LOCAL before: krait makes it global, and numpy imports. */
 static int local_libpython(void) {
@@ -599,7 +600,7 @@ static int collects(void) {
     return 0;
 }
 
-/* ---- running the scenarios --------------------------------------------------------------------------------------------------------- */
+/* ---- running the scenarios --------------------------------------------------------------------------------------- */
 
 static const struct scenario {
     const char *name;
@@ -644,7 +645,8 @@ static void run_with(const char *name, const char *const (*variables)[2]) {
         _exit(127);
     }
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-    if (status) fail_msg("%s ended with %s %d", name, WIFSIGNALED(status) ? "signal" : "exit code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    if (WIFSIGNALED(status)) fail_msg("%s ended with signal %d", name, WTERMSIG(status));
+    if (status) fail_msg("%s ended with exit code %d", name, WEXITSTATUS(status));
 }
 
 #define PLAIN(name)                       \

@@ -51,7 +51,7 @@ static uint64_t settled_states(uint64_t states) {
     return counters().thread_states;
 }
 
-/* ---- many threads at once ----------------------------------------------------------------------------------------- */
+/* ---- many threads at once ---------------------------------------------------------------------------------------- */
 
 struct work {
     krait_func *func;
@@ -120,7 +120,7 @@ static void test_arrays_freed_by_threads(void **state) {
     krait_func_unref(work.func);
 }
 
-/* ---- short-lived threads whose destructors call back ----------------------------------------------------------------- */
+/* ---- short-lived threads whose destructors call back ------------------------------------------------------------- */
 
 static void *one_call(void *user) {
     krait_error *err = NULL;
@@ -165,7 +165,7 @@ static void test_thread_ends_while_holding(void **state) {
     krait_value_clear(&out);
 }
 
-/* ---- acquire and release ------------------------------------------------------------------------------------------------ */
+/* ---- acquire and release ----------------------------------------------------------------------------------------- */
 
 static void test_acquire_nests(void **state) {
     krait_error *err = NULL;
@@ -277,7 +277,7 @@ static void test_never_on_main_thread(void **state) {
     assert_false(is_main);
 }
 
-/* ---- freeing --------------------------------------------------------------------------------------------------------------- */
+/* ---- freeing ----------------------------------------------------------------------------------------------------- */
 
 static void *clears(void *user) {
     krait_value_clear(user);
@@ -319,7 +319,7 @@ static void test_many_clears_are_drained(void **state) {
     free(values);
 }
 
-/* ---- flat memory -------------------------------------------------------------------------------------------------------------- */
+/* ---- flat memory ------------------------------------------------------------------------------------------------- */
 
 static long resident_kib(void) {
     long  pages = 0, total;

@@ -71,7 +71,10 @@ local_pythons() {
 
 # ---- Debian's newest suite in a root of its own ----------------------------------------------------------------------------------
 
-mirror() { awk '/^URIs:/ { print $2; exit } /^deb / { sub(/\[[^]]*\] */, ""); print $2; exit }' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null; }
+mirror() {
+    awk '/^URIs:/ { print $2; exit } /^deb / { sub(/\[[^]]*\] */, ""); print $2; exit }' \
+        /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null
+}
 
 inside() { # ROOT COMMAND...: in a mount and pid namespace that ends with the command
     local root=$1
@@ -92,7 +95,8 @@ connect() {
     mkdir -p "$root/usr/local/share/ca-certificates"
     cp -L /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" 2>/dev/null
     passed_on=()
-    while read -r name; do passed_on+=("$name=${!name}"); done < <(compgen -e | grep -E '^(PIP_(INDEX_URL|EXTRA_INDEX_URL|CERT)|SSL_CERT_.*|(https?|no)_proxy|(HTTPS?|NO)_PROXY)$')
+    while read -r name; do passed_on+=("$name=${!name}"); done < <(compgen -e |
+        grep -E '^(PIP_(INDEX_URL|EXTRA_INDEX_URL|CERT)|SSL_CERT_.*|(https?|no)_proxy|(HTTPS?|NO)_PROXY)$')
 }
 
 make_root() {
@@ -148,8 +152,8 @@ newest_suite() {
         [ -n "$newest" ] && [ "$which" = ends ] && return
         newest=$version
         if [ ! -e "$root/venv-$version/.done" ]; then
-            inside "$root" sh -ec "python$version -m venv /venv-$version && /venv-$version/bin/pip install -q ${packages[*]} && touch /venv-$version/.done" >"$pip_log" 2>&1 ||
-                { say "skipped: no numpy and pandas for python$version (see $pip_log)"; continue; }
+            inside "$root" sh -ec "python$version -m venv /venv-$version && /venv-$version/bin/pip install -q ${packages[*]} &&
+                touch /venv-$version/.done" >"$pip_log" 2>&1 || { say "skipped: no numpy and pandas for python$version (see $pip_log)"; continue; }
         fi
         in_root "$root" "sid-$version" "/venv-$version/bin/python"
         take_headers "$root" "$version"

@@ -67,7 +67,7 @@ static void test_chain_is_pushed_whole(void **state) {
     assert_false(krait__stack_any(&stack));
 }
 
-/* ---- the janitor's thread ---------------------------------------------------------------------------------------------- */
+/* ---- the janitor's thread ---------------------------------------------------------------------------------------- */
 
 static atomic_long drained, jobs;
 static pthread_t   janitor_thread;
