@@ -16,7 +16,7 @@ KRAIT_BEGIN
     X(KRAIT_DONE, 1, KRAIT_CLASS_NONE, 204, 0, "success, and nothing more to come") \
     X(KRAIT_E_ARGUMENT, -10, KRAIT_CLASS_CALLER, 400, 3, "an argument is not what the function takes") \
     X(KRAIT_E_KIND, -11, KRAIT_CLASS_CALLER, 422, 9, "a value is of another kind or dtype than was asked for") \
-    X(KRAIT_E_SHAPE, -12, KRAIT_CLASS_CALLER, 422, 3, "an array has another shape than asked for, or an impossible one") \
+    X(KRAIT_E_SHAPE, -12, KRAIT_CLASS_CALLER, 422, 3, "an array has another shape than asked for") \
     X(KRAIT_E_RANGE, -13, KRAIT_CLASS_CALLER, 422, 11, "a number does not fit the type") \
     X(KRAIT_E_ENCODING, -14, KRAIT_CLASS_CALLER, 422, 3, "text is not valid UTF-8") \
     X(KRAIT_E_UNSUPPORTED, -15, KRAIT_CLASS_CALLER, 501, 12, "krait does not support this, or not yet") \
