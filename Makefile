@@ -111,7 +111,8 @@ install: all
 
 uninstall:
 	rm -rf $(DESTDIR)$(INCLUDEDIR)/krait
-	rm -f $(DESTDIR)$(INCLUDEDIR)/krait.h $(DESTDIR)$(LIBDIR)/libkrait.* $(DESTDIR)$(LIBDIR)/pkgconfig/krait.pc $(DESTDIR)$(BINDIR)/krait $(DESTDIR)$(MANDIR)/man1/krait.1
+	rm -f $(DESTDIR)$(INCLUDEDIR)/krait.h $(DESTDIR)$(LIBDIR)/libkrait.* $(DESTDIR)$(LIBDIR)/pkgconfig/krait.pc \
+	    $(DESTDIR)$(BINDIR)/krait $(DESTDIR)$(MANDIR)/man1/krait.1
 
 # ---- set-up -------------------------------------------------------------------------------------------------------------------------------
 # What a fresh machine lacks: Python, numpy, pandas, cmocka ... See bridge/python/setup.sh.

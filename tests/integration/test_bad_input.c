@@ -568,7 +568,7 @@ static void a_mebibyte_is_enough_for_endless_recursion(void **state) {
         errand mine = { .name = names[i] };
         run_with_stack(&mine, 1024);
         assert_string_equal(krait_error_python_type(mine.err), "RecursionError");
-        assert_error(mine.err, KRAIT_E_PYTHON, "recursion");
+        assert_error(mine.err, KRAIT_E_PYTHON, ""); /* "recursion depth exceeded", or since 3.14 "Stack overflow" */
         assert_good(mine.acquire);
     }
 }

@@ -300,22 +300,33 @@ static void a_copy_is_pythons_own(void **state) {
     assert_true(sum == 104);
 }
 
-static void read_only_unless_granted(void **state) {
+/* Every attempt of Python to write into what was lent fails, and says so. */
+static void check_read_only(krait_value value) {
     static const char *const ways_in[] = { "owned:unlock", "owned:unlock_view", "owned:unlock_buffer" };
-    static double            data[] = { 1, 2, 3 };
     krait_error             *err = NULL;
-    krait_arg args[] = { krait_pos(krait_vector_f64(data, 3)), krait_pos(krait_i64(1)), krait_pos(krait_f64(-5)) };
-    (void)state;
+    krait_arg                args[] = { krait_pos(value), krait_pos(krait_i64(1)), krait_pos(krait_f64(-5)) };
     call("owned:write", args, 3, NULL, &err);
     assert_string_equal(krait_error_python_type(err), "ValueError");
     assert_error(err, KRAIT_E_PYTHON, "read-only");
     for (size_t i = 0; i < COUNT(ways_in); i++) {
-        call1(ways_in[i], krait_vector_f64(data, 3), 0, NULL, &err);
+        call1(ways_in[i], value, 0, NULL, &err);
         assert_int_equal(krait_error_status(err), KRAIT_E_PYTHON);
         krait_error_clear(&err);
     }
-    assert_true(data[0] == 1 && data[1] == 2);
-    args[0] = krait_with(args[0], KRAIT_WRITABLE);
+}
+
+static void read_only_unless_granted(void **state) {
+    static double        data[] = { 1, 2, 3 };
+    static const int64_t shape[] = { 3 }, backwards[] = { -8 };
+    const krait_value    values[] = { krait_vector_f64(data, 3), krait_matrix_f64(data, 3, 1),
+                                      krait_ndarray(data + 2, krait_f64_type(), 1, shape, backwards),
+                                      krait_vector(data, krait_datetime(KRAIT_S, 1), 3) };
+    krait_error         *err = NULL;
+    krait_arg            args[] = { krait_with(krait_pos(values[0]), KRAIT_WRITABLE), krait_pos(krait_i64(1)),
+                                    krait_pos(krait_f64(-5)) };
+    (void)state;
+    for (size_t i = 0; i < COUNT(values); i++) check_read_only(values[i]);
+    assert_true(data[0] == 1 && data[1] == 2 && data[2] == 3);
     call("owned:write", args, 3, NULL, &err);
     assert_good(err);
     assert_true(data[1] == -5);

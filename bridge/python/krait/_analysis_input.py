@@ -113,7 +113,7 @@ def as_ticks(times: Array, unit: str) -> tuple[Ints, str]:
 
 def ticks_in(count: int, unit: str, finer: str) -> int:
     """How many ticks of `finer` a duration has."""
-    ticks = count * int(np.timedelta64(1, unit).astype(f"timedelta64[{finer}]").astype(np.int64))  # type: ignore[call-overload]
+    ticks = count * int(np.timedelta64(1, unit).astype(f"timedelta64[{finer}]").astype(np.int64))  # type: ignore
     if ticks >= 2**62:
         raise ValueError(f"a duration of {count} {unit} does not fit 64 bits in unit {finer!r}")
     return ticks
