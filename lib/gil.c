@@ -206,7 +206,9 @@ void krait__gil_resume(PyThreadState *state) {
 }
 
 bool krait__gil_borrow(void (*fn)(void *user), void *user) {
-    PyThreadState *state = py.PyThreadState_New(py.PyInterpreterState_Main());
+    PyThreadState *state;
+    if (krait__guest && !py.Py_IsInitialized()) return false;
+    state = py.PyThreadState_New(py.PyInterpreterState_Main());
     if (!state) return false;
     py.PyEval_RestoreThread(state);
     fn(user);
@@ -314,7 +316,7 @@ static krait__node *last_of(krait__node *node) {
 }
 
 /* All of it: nobody else can, so what is left would only grow. A destructor may clear something meanwhile. */
-void krait__drain_own(krait__thread *thread) {
+static void free_own(krait__thread *thread) {
     while (thread->cleared) {
         krait__node *node = thread->cleared;
         thread->cleared = node->next;
@@ -343,12 +345,22 @@ static bool anything_shared(void) {
     return krait__stack_any(&krait__lists.holds) || atomic_load_explicit(&krait__lists.backlog, memory_order_relaxed);
 }
 
+static bool too_much_pending(void) {
+    return atomic_load_explicit(&krait__lists.pending, memory_order_relaxed) >= KRAIT__PENDING_MAX ||
+           atomic_load_explicit(&krait__lists.pending_bytes, memory_order_relaxed) >= KRAIT__PENDING_BYTES_MAX;
+}
+
+/* Destructors that call krait come by here again: then the outer one goes on, or a long list would be a deep stack. */
 void krait__drain(krait__thread *thread, size_t limit) {
-    if (atomic_load_explicit(&krait__lists.pending, memory_order_relaxed) >= KRAIT__PENDING_MAX ||
-        atomic_load_explicit(&krait__lists.pending_bytes, memory_order_relaxed) >= KRAIT__PENDING_BYTES_MAX)
-        limit = SIZE_MAX;
-    krait__drain_own(thread);
-    while (limit && anything_shared()) drain_shared(thread, &limit);
+    if (thread->draining) return;
+    thread->draining = true;
+    if (too_much_pending()) limit = SIZE_MAX;
+    free_own(thread);
+    while (limit && anything_shared()) {
+        drain_shared(thread, &limit);
+        free_own(thread);
+    }
+    thread->draining = false;
 }
 
 /* ---- the janitor's work ------------------------------------------------------------------------------------------ */
@@ -359,7 +371,7 @@ static void reap(void) {
     krait__node *ended = krait__stack_take(&krait__lists.threads);
     for (krait__node *node = ended; node; node = node->next) {
         krait__thread *thread = (krait__thread *)node;
-        krait__drain_own(thread);
+        free_own(thread);
         if (thread->state) py.PyThreadState_Clear(thread->state);
     }
     while (ended) {

@@ -57,6 +57,7 @@ typedef struct krait__thread {
     _Atomic uint64_t calls_ended; /* of count.calls; the others run, one inside the other */
     krait__node     *spare;       /* unused krait__hold */
     uint32_t         spares;
+    bool             draining; /* frees cleared objects at this moment */
     krait__node     *cleared; /* holds cleared while this thread held the GIL */
     uint32_t         phase;   /* of the sampled enters: else the first of each short-lived thread would count for 64 */
     unsigned long    id;      /* as PyThreadState_SetAsyncExc wants it */
@@ -148,7 +149,6 @@ void krait__hold_release(void *owner);
 /* Frees what was cleared: all that this thread cleared while it held the GIL, and at most `limit` objects of the shared
  * list; attached. */
 void krait__drain(krait__thread *thread, size_t limit);
-void krait__drain_own(krait__thread *thread);
 
 enum {
     KRAIT__DRAIN_SOME = 64,     /* objects a call frees in passing */
@@ -157,8 +157,7 @@ enum {
 };
 
 static inline void krait__drain_in_passing(krait__thread *thread) {
-    if (krait__stack_any(&krait__lists.holds)) krait__drain(thread, KRAIT__DRAIN_SOME);
-    else if (thread->cleared) krait__drain_own(thread);
+    if (thread->cleared || krait__stack_any(&krait__lists.holds)) krait__drain(thread, KRAIT__DRAIN_SOME);
 }
 
 /* Starts the janitor, the fork handler and the thread-exit key; idempotent. Called once Python runs. */

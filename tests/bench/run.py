@@ -212,7 +212,8 @@ class Program:
 
     def run(self, figure: str, n: int) -> int:
         """Nanoseconds that n calls took."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write(f"{figure} {n}\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
@@ -263,7 +264,7 @@ def session(programs: dict[str, Program], figure: Figure, samples: Samples) -> N
 
 
 def entry_of(figure: str, unit: str, target: float, samples: Samples) -> Entry:
-    """krait is told as limit x ratio, both medians, so that the three agree."""
+    """What krait takes is told as limit x ratio, both medians, so that the three agree."""
     ratios = [ours / theirs for ours, theirs in zip(samples["krait"], samples["limit"], strict=True)]
     low, ratio, high = statistics.quantiles(ratios, n=4)
     middle = {name: statistics.median(values) for name, values in samples.items()}

@@ -26,6 +26,17 @@ static inline void wait_ms(long ms) {
     nanosleep(&pause, NULL);
 }
 
+enum { FOLDER_SIZE = 512 };
+
+/* Makes an empty folder under TMPDIR, an absolute path; false when it cannot. */
+static inline bool make_folder(char folder[FOLDER_SIZE]) {
+    const char *parent = getenv("TMPDIR");
+    char       *whole = realpath(parent && *parent ? parent : "/tmp", NULL);
+    int         length = whole ? snprintf(folder, FOLDER_SIZE, "%s/krait-test.XXXXXX", whole) : -1;
+    free(whole);
+    return length > 0 && length < FOLDER_SIZE && mkdtemp(folder);
+}
+
 /* Makes results that hold Python objects and clears them. */
 static inline void fill_store(krait_func *make_text) {
     krait_value  results[STORE];

@@ -396,10 +396,10 @@ static void exits_are_errors(void **state) {
 }
 
 /* A folder with modules, first in sys.path. */
-static char folder[] = "/tmp/krait_test_bad_input.XXXXXX";
+static char folder[FOLDER_SIZE];
 
 static void write_file(const char *name, const char *text) {
-    char  path[256];
+    char  path[FOLDER_SIZE + 32];
     FILE *out;
     snprintf(path, sizeof path, "%s/%s", folder, name);
     out = fopen(path, "w");
@@ -425,7 +425,7 @@ static const char *const files[][2] = {
 
 static void add_folder(void) {
     krait_error *err = NULL;
-    assert_non_null(mkdtemp(folder));
+    assert_true(make_folder(folder));
     for (size_t i = 0; i < COUNT(files); i++) write_file(files[i][0], files[i][1]);
     define("bad_path", "import sys\nsys.dont_write_bytecode = True\n");
     krait_add_path(folder, 0, &err);
@@ -435,7 +435,7 @@ static void add_folder(void) {
 static int remove_folder(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(files); i++) {
-        char path[256];
+        char path[FOLDER_SIZE + 32];
         snprintf(path, sizeof path, "%s/%s", folder, files[i][0]);
         unlink(path);
     }
@@ -489,7 +489,7 @@ static void a_module_mended_afterwards(void **state) {
 
 /* What Python prints arrives, in UTF-8, before the host ends; here it is caught in a file. */
 static void modules_that_print(void **state) {
-    char         path[256], text[256] = "";
+    char         path[FOLDER_SIZE + 32], text[256] = "";
     krait_error *err = NULL;
     krait_value  out;
     int          was[2], file;

@@ -523,28 +523,25 @@ static void bad_names_of_sources(void **state) {
     assert_nothing_left(&before);
 }
 
-static char *make_folder(const char *name, const char *file, const char *text) {
-    static char root[] = "/tmp/krait_test_calls.XXXXXX";
-    static bool made;
-    char       *folder = NULL, path[512];
-    FILE       *out;
-    if (!made) made = mkdtemp(root) != NULL;
-    if (asprintf(&folder, "%s/%s", root, name) < 0) return NULL;
-    mkdir(folder, 0700);
-    snprintf(path, sizeof path, "%s/%s", folder, file);
+/* A folder with a module in it. */
+static char *put_module(const char *root, const char *name) {
+    char *folder = NULL, path[FOLDER_SIZE + 64];
+    FILE *out;
+    assert_true(asprintf(&folder, "%s/%s", root, name) > 0);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    snprintf(path, sizeof path, "%s/found_there.py", folder);
     out = fopen(path, "w");
-    if (out) fputs(text, out);
-    if (out) fclose(out);
+    assert_non_null(out);
+    fputs("def where():\n    return __file__\n", out);
+    fclose(out);
     return folder;
 }
 
-static void remove_folder(char *folder, const char *file) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, file);
+static void remove_module(char *folder) {
+    char path[FOLDER_SIZE + 64];
+    snprintf(path, sizeof path, "%s/found_there.py", folder);
     unlink(path);
     rmdir(folder);
-    *strrchr(folder, '/') = 0;
-    rmdir(folder); /* the last one takes the root along */
     free(folder);
 }
 
@@ -560,11 +557,13 @@ static bool path_is(int64_t at, const char *folder) {
 }
 
 static void folders_in_sys_path(void **state) {
-    static const char source[] = "def where():\n    return __file__\n";
-    char *first = make_folder("first", "found_there.py", source), *last = make_folder("last", "found_there.py", source);
-    krait_error      *err = NULL;
-    krait_value       out;
+    char         root[FOLDER_SIZE], *first, *last;
+    krait_error *err = NULL;
+    krait_value  out;
     (void)state;
+    assert_true(make_folder(root));
+    first = put_module(root, "first");
+    last = put_module(root, "last");
     define("no_bytecode", "import sys\nsys.dont_write_bytecode = True\n");
     krait_add_path(last, -1, &err);
     krait_add_path(first, 0, &err);
@@ -591,8 +590,9 @@ static void folders_in_sys_path(void **state) {
     assert_error(err, KRAIT_E_ARGUMENT, "path is NULL");
     krait_add_path("", 0, &err);
     assert_error(err, KRAIT_E_ARGUMENT, "path is empty");
-    remove_folder(first, "found_there.py");
-    remove_folder(last, "found_there.py");
+    remove_module(first);
+    remove_module(last);
+    rmdir(root);
 }
 
 static int set_up(void **state) {

@@ -2,9 +2,6 @@
  * result views is copied, or left a view where KRAIT_ALIAS says so. */
 #include "check.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-
 /* Each of these keeps what was lent. */
 static const char keeping[] =
     "import asyncio, collections, concurrent.futures, contextvars, functools, gc, logging, threading, weakref\n"

@@ -2,7 +2,6 @@
  * alone lets Python write, and what krait_shutdown leaves alone. */
 #include "check.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 static const char module[] =

@@ -9,13 +9,14 @@ build=$(realpath -m "${BUILD:-$root/build}")
 mkdir -p "$build"
 work=$(mktemp -d "$build/test_setup.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
-failures=0
+failures=0 passes=0
 
 check() {
     local name=$1
     shift
     if "$@"; then
         echo "ok   $name"
+        passes=$((passes + 1))
     else
         echo "FAIL $name"
         sed 's/^/     | /' "$work/out"
@@ -195,7 +196,7 @@ main() {
     new_tree first
     refusals
     set_ups
-    echo "test_setup: $failures failed"
+    echo "$passes passed, $failures failed"
     [ "$failures" = 0 ]
 }
 
