@@ -184,10 +184,10 @@ $(BUILD)/unit/%: tests/abi/%.c $(SAN)/libkrait.a
 $(BUILD)/tsan/%: tests/unit/%.c $(SOURCES) $(BUILD)/sources.c
 	$(call say,CC $@)
 	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS -fsanitize=thread $< $(SOURCES) $(BUILD)/sources.c -o $@ $(LDFLAGS) $(LIBCMOCKA) $(LIBS)
-$(BUILD)/integration/%: tests/integration/%.c $(BUILD)/libkrait.so tests/support.h
+$(BUILD)/integration/%: tests/integration/%.c $(BUILD)/libkrait.so tests/support.h tests/integration/check.h
 	$(call say,CC $@)
 	$(Q)mkdir -p $(@D) && $(TEST_CC) $< -o $@ $(LDFLAGS) $(LIBCMOCKA) $(APP_LIBS)
-$(BUILD)/asan/%: tests/integration/%.c $(SAN)/libkrait.a tests/support.h
+$(BUILD)/asan/%: tests/integration/%.c $(SAN)/libkrait.a tests/support.h tests/integration/check.h
 	$(call say,CC $@)
 	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) $(LIBCMOCKA) $(LIBS)
 
@@ -200,7 +200,7 @@ tests: all examples $(UNIT_BINS) $(TSAN_BINS) $(INTEGRATION_BINS) $(ASAN_BINS)
 .PHONY: tests
 
 # Sanitizers: Python's own allocator hides what is lost, so it is turned off; cmocka must not swallow a fault.
-ASAN_ENV = env PYTHONMALLOC=malloc ASAN_OPTIONS=handle_segv=2:handle_abort=2:detect_leaks=1:allocator_may_return_null=1 \
+ASAN_ENV = env PYTHONMALLOC=malloc ASAN_OPTIONS=handle_segv=2:handle_abort=2:detect_leaks=1:allocator_may_return_null=1:intercept_tls_get_addr=0 \
     LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 OPENBLAS_NUM_THREADS=1 KRAIT_TEST_CALLS=20000
 RUN = tests/tools/run.sh
 
@@ -209,7 +209,8 @@ test: setup-test
 
 # With what is there: no network, nothing written outside build/.
 check: tests
-	$(Q)$(USE_PYTHON); export TALLY='$(abspath $(BUILD))/tally' BUILD='$(BUILD)' CC='$(CC)' PYTHONDONTWRITEBYTECODE=1; : > $$TALLY; \
+	$(Q)$(USE_PYTHON); export TALLY='$(abspath $(BUILD))/tally' BUILD='$(BUILD)' CC='$(CC)' PYTHONDONTWRITEBYTECODE=1 TMPDIR='$(abspath $(BUILD))/tmp'; \
+	mkdir -p $$TMPDIR; : > $$TALLY; \
 	$(RUN) -l rules tests/tools/rules.sh; \
 	$(ASAN_ENV) $(RUN) -l unit $(UNIT_BINS); \
 	$(if $(TSAN_BINS),TSAN_OPTIONS=halt_on_error=1 $(RUN) -l tsan $(TSAN_BINS);) \

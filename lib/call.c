@@ -344,7 +344,9 @@ krait_status krait_func_check(krait_func *func, const krait_call_options *option
     if (!status) status = krait__gil_enter(&gil, err);
     krait__at(err, "func_check");
     if (status) return status;
+    krait__gil_busy(gil.thread, 1);
     if (!krait__func_resolved(func)) status = krait__func_resolve(func, gil.thread, &callable, err);
+    krait__gil_busy(gil.thread, -1);
     krait__gil_leave(&gil);
     return status;
 }

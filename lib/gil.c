@@ -92,7 +92,10 @@ static void record_free(krait__thread *thread) {
 
 krait_status krait__refuse(int door, krait_error **err) {
     int life = atomic_load(&krait__life);
-    if (door & 1 << life) return KRAIT_OK;
+    if (door & 1 << life) {
+        if (!krait__guest || life == KRAIT__STARTING || py.Py_IsInitialized()) return KRAIT_OK;
+        return krait__fail(err, KRAIT_E_CLOSED, "the program has finalised its Python");
+    }
     switch (life) {
     case KRAIT__FORKED:
         return krait__fail(err, KRAIT_E_FORKED,
@@ -167,8 +170,6 @@ krait_status krait__gil_enter_by(krait__gil *gil, int door, krait_error **err) {
     krait_status   status = krait__refuse(door, err);
     gil->leave = NULL;
     if (status) return status;
-    if (krait__guest && !py.Py_IsInitialized())
-        return krait__fail(err, KRAIT_E_CLOSED, "the program has finalised its Python");
     status = record_get(&gil->thread, err);
     if (status || is_attached(gil->thread)) return status;
     status = state_for(gil->thread, &state, err);
@@ -244,7 +245,11 @@ void krait_release(void) {
     krait__thread *thread = krait__self;
     bool           detach;
     if (!thread || !thread->holds || atomic_load(&krait__life) == KRAIT__FORKED) return;
-    if (thread->holds == 1) krait__drain(thread, SIZE_MAX); /* while it counts: a destructor may acquire and release */
+    if (thread->holds == 1) { /* while it counts: a destructor may acquire and release */
+        krait__gil_busy(thread, 1);
+        krait__drain(thread, SIZE_MAX);
+        krait__gil_busy(thread, -1);
+    }
     detach = thread->attaches && thread->attached_at[thread->attaches - 1] == thread->holds;
     thread->holds--;
     if (!detach) return;

@@ -107,6 +107,12 @@ static inline bool krait__gil_in_call(krait__thread *thread) {
            atomic_load_explicit(&thread->calls_ended, memory_order_relaxed);
 }
 
+/* Around whatever else may run user code, so that it counts as a call that runs: imports, collections, destructors. */
+static inline void krait__gil_busy(krait__thread *thread, int n) {
+    uint64_t ended = atomic_load_explicit(&thread->calls_ended, memory_order_relaxed);
+    atomic_store_explicit(&thread->calls_ended, ended - (uint64_t)n, memory_order_relaxed);
+}
+
 /* Attached by krait_acquire, no call running on it, nothing to free: a thread that may call at once. Between
  * krait_acquire and krait_release only a call can let the GIL go, unless the host has a Python of its own. */
 static inline bool krait__gil_is_idle(krait__thread *thread) {

@@ -264,8 +264,11 @@ static krait_status init_locked(const krait_options *options, krait_error **err)
     int          life = atomic_load(&krait__life);
     if (life == KRAIT__SHUT || life == KRAIT__FORKED) return krait__refuse(0, err);
     if (failed_for_good) return krait__error_copy(failed_for_good, err);
-    if (life == KRAIT__OPEN || life == KRAIT__LOADING)
+    if (life == KRAIT__OPEN || life == KRAIT__LOADING) {
+        status = krait__refuse(KRAIT__DOOR_SETUP, err);
+        if (status) return status;
         return run_steps(once_more, sizeof once_more / sizeof *once_more, options, err);
+    }
     status = run_steps(first_time, sizeof first_time / sizeof *first_time, options, err);
     /* Python may be up although a later step failed; the steps can be taken again. With modules to preload the janitor
      * opens. */
@@ -451,9 +454,11 @@ krait_status krait_gc(krait_error **err) {
     status = krait__gil_enter_by(&gil, KRAIT__DOOR_SETUP, err);
     krait__at(err, "gc");
     if (status) return status;
+    krait__gil_busy(gil.thread, 1);
     krait__drain(gil.thread, SIZE_MAX);
     status = collect(err);
     krait__drain(gil.thread, SIZE_MAX);
+    krait__gil_busy(gil.thread, -1);
     krait__gil_leave(&gil);
     return status;
 }
@@ -485,7 +490,9 @@ krait_status krait_module_from_source(const char *name, const char *source, krai
     } else if (!source) {
         status = krait__fail(err, KRAIT_E_ARGUMENT, "source is NULL");
     } else if (!(status = krait__gil_enter(&gil, err))) {
+        krait__gil_busy(gil.thread, 1);
         status = run_source(name, source, err);
+        krait__gil_busy(gil.thread, -1);
         krait__gil_leave(&gil);
     }
     krait__at(err, "import %s", name ? name : "");

@@ -732,6 +732,39 @@ static int nested_result_cleared_acquired(void) {
     return no_false_escape(true);
 }
 
+static atomic_int outer_calls;
+
+static void call_outer(void *user) {
+    krait_error *err = NULL;
+    call1("m:outer", krait_vector_f64(user, 10), 0, NULL, &err);
+    if (err) SAY("%s", krait_error_message(err));
+    else atomic_fetch_add(&outer_calls, 1);
+    krait_error_clear(&err);
+}
+
+/* The same where the outer call is made by a release function, while cleared results are being freed. */
+static int nested_result_cleared_in_release(void) {
+    static double data[10], more[10];
+    krait_error  *err = NULL;
+    krait_value   out;
+    if (start(nesting)) return 1;
+    call1("m:use", krait_u64((uint64_t)(uintptr_t)call_inner), 0, NULL, &err);
+    krait_module_from_source("same", "def same(a): return a\n", &err);
+    for (int i = 0; i < 2; i++) {
+        call1("same:same", krait_owned(krait_vector_f64(data, 10), call_outer, more), 0, &out, &err);
+        GOOD(err);
+        if (i) krait_acquire(&err);
+        krait_value_clear(&out);
+        if (i) krait_release();
+        else krait_gc(&err); /* frees it, unless the janitor did */
+        for (int k = 0; k < 300 && atomic_load(&outer_calls) <= i; k++) pause_ms(10);
+        GOOD(err);
+        MUST(atomic_load(&outer_calls) == i + 1);
+    }
+    MUST(krait_loans(NULL, NULL) == 0);
+    return 0;
+}
+
 /* ---- results ---------------------------------------------------------------------------------------------------- */
 
 /* A few nested lists stand for millions of items: the bound is on all of them together. */
@@ -963,6 +996,7 @@ static const struct scenario {
     SCENARIO(backlog_drains),
     SCENARIO(nested_result_cleared),
     SCENARIO(nested_result_cleared_acquired),
+    SCENARIO(nested_result_cleared_in_release),
     SCENARIO(items_bounded),
     SCENARIO(coroutine_question_fails),
     SCENARIO(stdout_replaced),
@@ -1019,6 +1053,7 @@ PLAIN(no_pile_inside_acquire)
 PLAIN(backlog_drains)
 PLAIN(nested_result_cleared)
 PLAIN(nested_result_cleared_acquired)
+PLAIN(nested_result_cleared_in_release)
 PLAIN(items_bounded)
 PLAIN(coroutine_question_fails)
 PLAIN(too_many_words)
@@ -1193,6 +1228,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_backlog_drains),
         cmocka_unit_test(test_nested_result_cleared),
         cmocka_unit_test(test_nested_result_cleared_acquired),
+        cmocka_unit_test(test_nested_result_cleared_in_release),
         cmocka_unit_test(test_items_bounded),
         cmocka_unit_test(test_coroutine_question_fails),
         cmocka_unit_test(test_stdout_replaced),
