@@ -231,9 +231,12 @@ static inline ALWAYS krait_status invoke(invocation *call, krait_value *out, kra
     PyObject    *callable = krait__func_resolved(call->func), *names = NULL;
     size_t       positional = call->n, made = 0;
     krait_status status = KRAIT_OK;
-    for (; made < call->n; made++) {
+    for (; made < call->n && !call->args[made].name; made++) {
         const krait_arg *arg = &call->args[made];
-        if (arg->name || !krait__is_simple(arg)) break;
+        if (!krait__is_simple(arg)) {
+            if (!lend_one(call, made)) break;
+            continue;
+        }
         call->objects[1 + made] = krait__simple(&arg->value);
         if (!call->objects[1 + made]) break;
     }
