@@ -169,7 +169,7 @@ static COLD krait_status settle_living(invocation *call, krait_status status, kr
     krait__set_none(&dropped);
     if (!out) out = &dropped;
     if (!all_dead(call))
-        krait__drain(call->thread, SIZE_MAX); /* a result cleared by a nested call may be all that keeps it */
+        krait__drain_all(call->thread); /* a result cleared by a nested call may be all that keeps it */
     if (!all_dead(call)) dead_after_collection(call);
     return settle_survivors(call, status, out, err);
 }

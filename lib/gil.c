@@ -368,6 +368,13 @@ void krait__drain(krait__thread *thread, size_t limit) {
     thread->draining = false;
 }
 
+void krait__drain_all(krait__thread *thread) {
+    bool draining = thread->draining;
+    thread->draining = false;
+    krait__drain(thread, SIZE_MAX);
+    thread->draining = draining;
+}
+
 /* ---- the janitor's work ------------------------------------------------------------------------------------------ */
 
 /* Clear all first, delete afterwards: deleting breaks the deleter's own GILState binding (facts 14), and clearing runs

@@ -155,6 +155,8 @@ void krait__hold_release(void *owner);
 /* Frees what was cleared: all that this thread cleared while it held the GIL, and at most `limit` objects of the shared
  * list; attached. */
 void krait__drain(krait__thread *thread, size_t limit);
+/* Frees all of it, also from inside a destructor that is being drained. */
+void krait__drain_all(krait__thread *thread);
 
 enum {
     KRAIT__DRAIN_SOME = 64,     /* objects a call frees in passing */

@@ -88,7 +88,7 @@ typedef struct record {
 } record;
 
 static struct {
-    pthread_mutex_t lock; /* guards the list; held while krait_loans calls back */
+    pthread_mutex_t lock; /* guards the list; nothing is called under it */
     record         *first;
 } records = { .lock = PTHREAD_MUTEX_INITIALIZER };
 

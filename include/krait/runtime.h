@@ -68,7 +68,8 @@ KRAIT_API krait_status krait_wait_ready(int64_t timeout_ms, krait_error **err);
 /* Belongs to the program, never to a plugin. Closes the door: later calls are KRAIT_E_CLOSED. Waits at most
  * timeout_ms (negative: for ever) for the calls that run; those that do not end get SystemExit raised in their Python
  * code. Then runs atexit functions and flushes Python's streams. Python is not finalised, its memory stays, results
- * stay valid. Final: krait_init is refused afterwards.
+ * stay valid. Final: krait_init is refused afterwards, and a second
+ * krait_shutdown does nothing.
  * Threads: any but one inside a call.  GIL: may be held; let go meanwhile.
  * Errors: KRAIT_E_TIMEOUT (something still runs; the door is closed all the same), KRAIT_E_NOT_READY.  Since: 0.1 */
 KRAIT_API krait_status krait_shutdown(int64_t timeout_ms, krait_error **err);
