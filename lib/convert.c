@@ -647,7 +647,8 @@ static krait_status refuse(PyObject *object, krait_error **err) {
     krait__fail_type(object, KRAIT_E_UNSUPPORTED, err, "a value of type ",
                      " is not supported; return None, a number, str, bytes, a numpy array, or a list, tuple or dict "
                      "with str keys of "
-                     "these (for a DataFrame: {name: column.to_numpy() for name, column in df.items()})");
+                     "these (for a Series or Index: x.to_numpy(); for a DataFrame: "
+                     "{name: column.to_numpy() for name, column in df.items()})");
     py.Py_DecRef(object);
     return KRAIT_E_UNSUPPORTED;
 }

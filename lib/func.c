@@ -88,11 +88,27 @@ static PyObject *walk(PyObject *object, const char *path) {
     return object;
 }
 
+/* A module that is not there is the first thing that goes wrong for everybody. */
+static void add_hint(krait_error **err) {
+    static const char hint[] = "; krait_add_path adds a folder to sys.path, `krait doctor` tells which Python this is";
+    const char       *type = err ? krait_error_python_type(*err) : NULL;
+    krait__text       text = { 0 };
+    if (!type || strcmp(type, "ModuleNotFoundError") != 0 || !(*err)->message) return;
+    krait__text_addf(&text, "%s%s", (*err)->message, hint);
+    if (text.failed) {
+        krait__text_free(&text);
+        return;
+    }
+    krait__free((*err)->message);
+    (*err)->message = text.data;
+}
+
 static krait_status find(krait_func *func, PyObject **callable, krait_error **err) {
     PyObject    *module = py.PyImport_ImportModule(func->module);
     krait_status status;
     if (!module) {
         status = krait__pyerr_take(KRAIT_E_IMPORT, err);
+        add_hint(err);
         krait__at(err, "import %s", func->module);
         return status;
     }

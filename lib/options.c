@@ -22,8 +22,9 @@ static bool is_set(const void *bytes, size_t size) {
 static krait_status take(const void *options, size_t given, void *copy, size_t size, size_t least, const char *type,
                          krait_error **err) {
     if (given < least)
-        return krait__fail(err, KRAIT_E_ARGUMENT, "%s.size is %zu, expected at least %zu: start with its initialiser",
-                           type, given, least);
+        return krait__fail(err, KRAIT_E_ARGUMENT,
+                           "%s.size is %zu, expected at least %zu: start with its KRAIT_..._OPTIONS_INIT", type, given,
+                           least);
     if (given > LARGEST)
         return krait__fail(err, KRAIT_E_ARGUMENT, "%s.size is %zu: it was not initialised", type, given);
     if (given > size && is_set((const char *)options + size, given - size))

@@ -830,6 +830,12 @@ static krait_status does_not_fit(const struct number *n, const char *type, krait
     return krait__fail(err, KRAIT_E_RANGE, "value is %.17g, which %s cannot hold", n->re, type);
 }
 
+/* Every reader ends by this. */
+static krait_status told(krait_status status, krait_error **err) {
+    if (status) krait__at(err, "read value");
+    return status;
+}
+
 krait_status krait_get_bool(const krait_value *value, bool *out, krait_error **err) {
     struct number n;
     krait_status  status;
@@ -837,7 +843,7 @@ krait_status krait_get_bool(const krait_value *value, bool *out, krait_error **e
     status = begin(value, "value", out, "out", err);
     if (!status) status = read_number(value, BOOLEAN, "a bool", &n, err);
     if (!status) *out = n.i != 0;
-    return status;
+    return told(status, err);
 }
 
 /* Whole numbers in [-2^63, 2^63); 2^63 - 1 is no double. The range first: a cast beyond it is undefined. */
@@ -869,7 +875,7 @@ krait_status krait_get_i64(const krait_value *value, int64_t *out, krait_error *
     status = begin(value, "value", out, "out", err);
     if (!status) status = read_number(value, REAL, "an integer", &n, err);
     if (!status && !fits_i64(&n, out)) status = does_not_fit(&n, "int64", err);
-    return status;
+    return told(status, err);
 }
 
 krait_status krait_get_u64(const krait_value *value, uint64_t *out, krait_error **err) {
@@ -879,7 +885,7 @@ krait_status krait_get_u64(const krait_value *value, uint64_t *out, krait_error 
     status = begin(value, "value", out, "out", err);
     if (!status) status = read_number(value, REAL, "an integer", &n, err);
     if (!status && !fits_u64(&n, out)) status = does_not_fit(&n, "uint64", err);
-    return status;
+    return told(status, err);
 }
 
 static __attribute__((noinline)) krait_status read_f64(const krait_value *value, double *out, krait_error **err) {
@@ -889,7 +895,7 @@ static __attribute__((noinline)) krait_status read_f64(const krait_value *value,
     status = begin(value, "value", out, "out", err);
     if (!status) status = read_number(value, REAL, "a number", &n, err);
     if (!status && !fits_f64(&n, out)) status = does_not_fit(&n, "a double (whole numbers up to 2^53)", err);
-    return status;
+    return told(status, err);
 }
 
 krait_status krait_get_f64(const krait_value *value, double *out, krait_error **err) {
@@ -908,7 +914,7 @@ krait_status krait_get_complex(const krait_value *value, double *re, double *im,
     if (!status) status = read_number(value, COMPLEX, "a number", &n, err);
     if (!status && !fits_f64(&n, re)) status = does_not_fit(&n, "a double (whole numbers up to 2^53)", err);
     if (!status) *im = n.im;
-    return status;
+    return told(status, err);
 }
 
 /* ---- text and bytes ---------------------------------------------------------------------------------------------- */
@@ -919,14 +925,15 @@ krait_status krait_get_text(const krait_value *value, const char **text, size_t 
     if (text) *text = NULL;
     if (size) *size = 0;
     status = begin(value, "value", text, "text", err);
-    if (status) return status;
-    if (value->kind != KRAIT_KIND_TEXT) return other_kind(value, "text", err);
+    if (status) return told(status, err);
+    if (value->kind != KRAIT_KIND_TEXT) return told(other_kind(value, "text", err), err);
     status = check_bytes(value, err);
-    if (status) return status;
+    if (status) return told(status, err);
     nul = size ? NULL : memchr(value->as.bytes.data, 0, value->as.bytes.size);
     if (nul)
-        return krait__fail(err, KRAIT_E_RANGE, "text of %zu bytes has a NUL at byte %td: read it with its size",
-                           value->as.bytes.size, nul - value->as.bytes.data);
+        return told(krait__fail(err, KRAIT_E_RANGE, "text of %zu bytes has a NUL at byte %td: read it with its size",
+                                value->as.bytes.size, nul - value->as.bytes.data),
+                    err);
     *text = value->as.bytes.data;
     if (size) *size = value->as.bytes.size;
     return KRAIT_OK;
@@ -938,10 +945,10 @@ krait_status krait_get_bytes(const krait_value *value, const void **data, size_t
     if (size) *size = 0;
     status = begin(value, "value", data, "data", err);
     if (!status) status = begin(value, "value", size, "size", err);
-    if (status) return status;
-    if (value->kind != KRAIT_KIND_BYTES) return other_kind(value, "bytes", err);
+    if (status) return told(status, err);
+    if (value->kind != KRAIT_KIND_BYTES) return told(other_kind(value, "bytes", err), err);
     status = check_bytes(value, err);
-    if (status) return status;
+    if (status) return told(status, err);
     *data = value->as.bytes.data;
     *size = value->as.bytes.size;
     return KRAIT_OK;
@@ -1004,7 +1011,7 @@ static __attribute__((noinline)) krait_status get_array(const krait_value *value
     if (out) memset(out, 0, sizeof *out);
     status = begin(value, "value", out, "out", err);
     if (!status) status = check_asked(code, ndim, err);
-    return status ? status : read_array(value, "value", code, ndim, out, err);
+    return told(status ? status : read_array(value, "value", code, ndim, out, err), err);
 }
 
 /* A result that is what was asked for needs no more than to be copied. */
@@ -1076,9 +1083,10 @@ krait_status krait_array_field(const krait_array *array, const char *name, int c
     status = begin(array, "array", out, "out", err);
     if (!status) status = begin(name, "name", out, "out", err);
     if (!status) status = check_asked(code, -1, err);
-    if (status) return status;
-    if (records.dtype.code != KRAIT_STRUCT) return other_array(&records, KRAIT_E_KIND, "array", KRAIT_STRUCT, -1, err);
-    return read_field(&records, name, code, out, err);
+    if (status) return told(status, err);
+    if (records.dtype.code != KRAIT_STRUCT)
+        return told(other_array(&records, KRAIT_E_KIND, "array", KRAIT_STRUCT, -1, err), err);
+    return told(read_field(&records, name, code, out, err), err);
 }
 
 /* ---- lists and maps ---------------------------------------------------------------------------------------------- */
@@ -1112,7 +1120,7 @@ krait_status krait_list_at(const krait_value *value, size_t index, const krait_v
     if (!status) status = need_items(value, KRAIT_KIND_LIST, err);
     if (!status) status = need_index(value, index, err);
     if (!status) *item = &value->as.list.items[index];
-    return status;
+    return told(status, err);
 }
 
 krait_status krait_map_at(const krait_value *value, size_t index, const char **key, const krait_value **item,
@@ -1125,7 +1133,7 @@ krait_status krait_map_at(const krait_value *value, size_t index, const char **k
     if (!status) status = need_items(value, KRAIT_KIND_MAP, err);
     if (!status) status = need_index(value, index, err);
     if (!status) status = check_key(value, index, err);
-    if (status) return status;
+    if (status) return told(status, err);
     *key = value->as.list.keys[index];
     *item = &value->as.list.items[index];
     return KRAIT_OK;
@@ -1152,7 +1160,7 @@ krait_status krait_map_get(const krait_value *value, const char *key, const krai
     if (!status) status = begin(key, "key", item, "item", err);
     if (!status) status = need_items(value, KRAIT_KIND_MAP, err);
     if (!status) status = check_map(value, err);
-    return status ? status : find_item(value, key, item, err);
+    return told(status ? status : find_item(value, key, item, err), err);
 }
 
 static krait_status map_column(const krait_value *value, const char *name, int code, krait_array *out,
@@ -1174,10 +1182,10 @@ krait_status krait_get_column(const krait_value *value, const char *name, int co
     status = begin(value, "value", out, "out", err);
     if (!status) status = begin(name, "name", out, "out", err);
     if (!status) status = check_asked(code, 1, err);
-    if (status) return status;
-    if (value->kind == KRAIT_KIND_MAP) return map_column(value, name, code, out, err);
+    if (status) return told(status, err);
+    if (value->kind == KRAIT_KIND_MAP) return told(map_column(value, name, code, out, err), err);
     if (value->kind != KRAIT_KIND_ARRAY || value->as.array.dtype.code != KRAIT_STRUCT)
-        return other_kind(value, "a map of arrays or an array of records", err);
+        return told(other_kind(value, "a map of arrays or an array of records", err), err);
     status = read_array(value, "value", KRAIT_STRUCT, 1, &records, err);
-    return status ? status : read_field(&records, name, code, out, err);
+    return told(status ? status : read_field(&records, name, code, out, err), err);
 }

@@ -26,7 +26,8 @@ KRAIT_API const char *krait_func_name(const krait_func *func);
 
 struct krait_call_options;
 
-/* Imports the module and finds the function now, in the place that options name.
+/* Imports the module and finds the function now, in the place that options name. Waits for preloaded modules first; the
+ * first call or check gets the error of one that failed, unless krait_wait_ready told it before.
  * Threads: any.  GIL: not needed.
  * Errors: KRAIT_E_IMPORT (with the traceback), KRAIT_E_NOT_FOUND, KRAIT_E_KIND (not callable), ...  Since: 0.1 */
 KRAIT_API krait_status krait_func_check(krait_func *func, const struct krait_call_options *options, krait_error **err);
@@ -102,7 +103,7 @@ typedef struct krait_call_options {
 /* Calls func with n arguments and waits for its result. Borrowed arrays are lent for the call, read-only and without
  * a copy; a result that views one is copied. If Python keeps one otherwise (in a global, a cache, a thread), the call
  * is KRAIT_E_ESCAPED and that memory must stay valid while krait_loans lists it. `out` may be NULL: the result is
- * dropped. Coroutines are run to their result.
+ * dropped. Coroutines are run to their result. Waits for preloaded modules, as krait_func_check does.
  * Ownership: *out is the caller's; krait_owned values are consumed whatever happens.
  * Threads: any with at least 1 MiB of stack, also from inside a Python call.  GIL: not needed; held or not, left as
  * it was.

@@ -74,7 +74,7 @@ KRAIT_API krait_status krait_wait_ready(int64_t timeout_ms, krait_error **err);
  * Errors: KRAIT_E_TIMEOUT (something still runs; the door is closed all the same), KRAIT_E_NOT_READY.  Since: 0.1 */
 KRAIT_API krait_status krait_shutdown(int64_t timeout_ms, krait_error **err);
 
-/* Holds the interpreter on this thread until krait_release, counted: calls between skip the hand-over (30 ns each).
+/* Holds the interpreter on this thread until krait_release, counted: calls between skip the hand-over (50 ns each).
  * While it is held no other thread runs Python code, so hold it for batches, not for waiting. Any krait call works
  * without it.
  * Threads: each for itself.  GIL: held afterwards.

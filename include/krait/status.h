@@ -87,7 +87,8 @@ KRAIT_API krait_status krait_error_status(const krait_error *err);
  * 0.1 */
 KRAIT_API const char *krait_error_message(const krait_error *err);
 
-/* Which step failed: "init", "import", "convert argument 2 'ddof'", "call", "convert result", ... Never NULL.
+/* Which step failed: "init", "import", "convert argument 2 'ddof'", "call", "convert result", ...; "read value"
+ * where a reader found another value than it was asked for. Never NULL.
  * Ownership: borrowed.  Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API const char *krait_error_step(const krait_error *err);
 

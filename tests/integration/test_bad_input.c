@@ -634,7 +634,7 @@ static void options_of_another_size(void **state) {
     older.size = sizeof older - 8;
     refused_options(&older, KRAIT_E_ARGUMENT, "krait_call_options.size is");
     older.size = 0;
-    refused_options(&older, KRAIT_E_ARGUMENT, "start with its initialiser");
+    refused_options(&older, KRAIT_E_ARGUMENT, "OPTIONS_INIT");
     krait_func_unref(func);
 }
 

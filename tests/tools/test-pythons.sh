@@ -127,7 +127,8 @@ in_root() { # ROOT LABEL PYTHON: the programs, copied in with the library
     cp "$build/krait" "$root/krait/"
     mkdir -p "$root/tmp" && cp tests/tools/run.sh "$root/krait/"
     for program in "${programs[@]}"; do
-        inside "$root" env KRAIT_PYTHON="$python" LD_LIBRARY_PATH=/krait KRAIT_TEST_CLI=/krait/krait KRAIT_TEST_CALLS="$TEST_CALLS" TALLY=/krait/tally \
+        inside "$root" env KRAIT_PYTHON="$python" LD_LIBRARY_PATH=/krait KRAIT_TEST_CLI=/krait/krait BUILD=/krait \
+            KRAIT_TEST_CALLS="$TEST_CALLS" TALLY=/krait/tally \
             bash /krait/run.sh -l "$label" "/krait/integration/${program##*/}"
     done
     cat "$root/krait/tally" >>"$TALLY" && rm -f "$root/krait/tally"
