@@ -204,7 +204,7 @@ static COLD krait_status convert_result(invocation *call, PyObject *result, krai
 
 /* What a call of numbers alone does not need: the function is found, keywords get their tuple, the other arguments are
  * converted. */
-static krait_status prepare(invocation *call, PyObject **callable, PyObject **names, size_t *positional,
+static krait_status prepare(invocation *call, krait__hold **callable, PyObject **names, size_t *positional,
                             krait_error **err) {
     krait_status status = *callable ? KRAIT_OK : krait__func_resolve(call->func, call->thread, callable, err);
     *positional = count_positional(call->args, call->n);
@@ -228,7 +228,8 @@ static inline ALWAYS krait_status take_result(invocation *call, PyObject *result
 }
 
 static inline ALWAYS krait_status invoke(invocation *call, krait_value *out, krait_error **err) {
-    PyObject    *callable = krait__func_resolved(call->func), *names = NULL;
+    krait__hold *callable = krait__func_resolved(call->func);
+    PyObject    *names = NULL;
     size_t       positional = call->n, made = 0;
     krait_status status = KRAIT_OK;
     for (; made < call->n && !call->args[made].name; made++) {
@@ -244,8 +245,8 @@ static inline ALWAYS krait_status invoke(invocation *call, krait_value *out, kra
     if (made < call->n || !callable) status = prepare(call, &callable, &names, &positional, err);
     if (!status)
         status = take_result(
-            call, py.PyObject_Vectorcall(callable, call->objects + 1, positional | KRAIT__ARGUMENTS_OFFSET, names), out,
-            err);
+            call, callable->enter(callable->object, call->objects + 1, positional | KRAIT__ARGUMENTS_OFFSET, names),
+            out, err);
     for (size_t i = 0; i < call->made; i++) py.Py_DecRef(call->objects[1 + i]);
     if (names) py.Py_DecRef(names);
     return call->loan_count ? settle_loans(call, status, out, err) : status;
@@ -309,27 +310,79 @@ static COLD krait_status end_call(krait__thread *thread, PyObject *result, krait
     return status;
 }
 
-/* The short way, for numbers on a thread that is attached and has nothing else to do: a third of a short call is saved
- * by not setting up what only others need. Anything unusual goes by call_any, which starts anew. */
-krait_status krait_call(krait_func *func, const krait_arg *args, size_t n, const krait_call_options *options,
-                        krait_value *out, krait_error **err) {
-    krait__thread *thread = krait__self;
-    PyObject      *objects[FEW + 1], *callable, *result;
-    size_t         made = 0;
-    if (n > FEW || options || !out || !func || !args || krait__stuck(err) || !thread || !krait__gil_is_idle(thread) ||
-        !(callable = krait__func_resolved(func)))
-        return call_any(func, args, n, options, out, err);
+/* What an array call that goes the short way needs only when something is unusual about it. */
+static COLD krait_status other_result(krait__thread *thread, krait__loan *loan, PyObject *result, krait_value *out,
+                                      krait_error **err) {
+    invocation call = { .loans = loan, .loan_count = 1, .thread = thread };
+    return convert_result(&call, result, out, err);
+}
+static COLD krait_status settle_one(krait_func *func, krait__thread *thread, const krait_arg *arg, krait__loan *loan,
+                                    krait_status status, krait_value *out, krait_error **err) {
+    invocation call = {
+        .func = func, .args = arg, .n = 1, .made = 1, .loans = loan, .loan_count = 1, .thread = thread
+    };
+    return settle_loans(&call, status, out, err);
+}
+
+/* The short way for one array that is lent. */
+static krait_status call_with_array(krait_func *func, krait__hold *callable, krait__thread *thread,
+                                    const krait_arg *arg, krait_value *out, krait_error **err) {
+    krait__loan  loan = { .dead = true };
+    PyObject    *objects[2], *result;
+    krait_status status = KRAIT_OK;
+    KRAIT__COUNT(thread, calls, 1);
+    krait__drain_in_passing(thread);
+    krait__set_none(out);
+    objects[1] = krait__lend(&arg->value, &loan);
+    if (!objects[1]) {
+        py.PyErr_Clear();
+        KRAIT__COUNT(thread, calls, (uint64_t)-1);
+        return call_any(func, arg, 1, NULL, out, err);
+    }
+    result = callable->enter(callable->object, objects + 1, 1 | KRAIT__ARGUMENTS_OFFSET, NULL);
+    if (!result || krait__type(result) != krait__np.array_type ||
+        !krait__array_out_quick(thread, &loan, 1, result, out))
+        status = other_result(thread, &loan, result, out, err);
+    py.Py_DecRef(objects[1]);
+    if (!loan.dead) status = settle_one(func, thread, arg, &loan, status, out, err);
+    if (status) KRAIT__COUNT(thread, failures, 1);
+    leave_call(thread);
+    return status;
+}
+
+/* The short way for one double. */
+static krait_status call_with_double(krait__hold *callable, krait__thread *thread, double x, krait_value *out,
+                                     krait_error **err) {
+    PyObject *objects[2], *result = NULL;
+    krait__set_none(out);
+    KRAIT__COUNT(thread, calls, 1);
+    objects[1] = py.PyFloat_FromDouble(x);
+    if (objects[1]) {
+        result = callable->enter(callable->object, objects + 1, 1 | KRAIT__ARGUMENTS_OFFSET, NULL);
+        py.Py_DecRef(objects[1]);
+    }
+    if (!result || krait__type(result) != py.PyFloat_Type) return end_call(thread, result, out, err);
+    krait__float_out(result, out);
+    leave_call(thread);
+    return KRAIT_OK;
+}
+
+/* The short way for a few numbers; what does not fit it goes by call_any, which starts anew. */
+static krait_status call_with_numbers(krait_func *func, krait__hold *callable, krait__thread *thread,
+                                      const krait_arg *args, size_t n, krait_value *out, krait_error **err) {
+    PyObject *objects[FEW + 1], *result;
+    size_t    made = 0;
     while (made < n && !args[made].name && krait__is_simple(&args[made]) &&
            (objects[made + 1] = krait__simple(&args[made].value)))
         made++;
     if (made < n) {
         while (made) py.Py_DecRef(objects[made--]);
         py.PyErr_Clear();
-        return call_any(func, args, n, options, out, err);
+        return call_any(func, args, n, NULL, out, err);
     }
     krait__set_none(out);
     KRAIT__COUNT(thread, calls, 1);
-    result = py.PyObject_Vectorcall(callable, objects + 1, n | KRAIT__ARGUMENTS_OFFSET, NULL);
+    result = callable->enter(callable->object, objects + 1, n | KRAIT__ARGUMENTS_OFFSET, NULL);
     for (; made; made--) py.Py_DecRef(objects[made]);
     if (!result || krait__type(result) != py.PyFloat_Type) return end_call(thread, result, out, err);
     krait__float_out(result, out);
@@ -337,9 +390,24 @@ krait_status krait_call(krait_func *func, const krait_arg *args, size_t n, const
     return KRAIT_OK;
 }
 
+/* The short ways are for a thread that is attached: a third of a short call is saved by not setting up what only
+ * others need. */
+krait_status krait_call(krait_func *func, const krait_arg *args, size_t n, const krait_call_options *options,
+                        krait_value *out, krait_error **err) {
+    krait__thread *thread = krait__self;
+    krait__hold   *callable;
+    if (n > FEW || options || !out || !func || !args || krait__stuck(err) || !thread || !krait__gil_is_idle(thread) ||
+        !(callable = krait__func_resolved(func)))
+        return call_any(func, args, n, options, out, err);
+    if (n == 1 && krait__is_lent(args)) return call_with_array(func, callable, thread, args, out, err);
+    if (krait__anything_to_drain(thread)) return call_any(func, args, n, options, out, err);
+    if (n == 1 && krait__is_double(args)) return call_with_double(callable, thread, args->value.as.f64, out, err);
+    return call_with_numbers(func, callable, thread, args, n, out, err);
+}
+
 krait_status krait_func_check(krait_func *func, const krait_call_options *options, krait_error **err) {
     krait__gil   gil;
-    PyObject    *callable;
+    krait__hold *callable;
     krait_status status = KRAIT_OK;
     if (krait__stuck(err)) return (*err)->status;
     if (!func) status = krait__fail(err, KRAIT_E_ARGUMENT, "func is NULL");

@@ -40,6 +40,14 @@ static inline krait_status krait__float_out(PyObject *object, krait_value *out) 
 krait_status krait__to_python(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed,
                               PyObject **object, krait_error **err);
 
+/* The two that have short ways of their own: a double, an array that is only lent; positional. */
+static inline bool krait__is_double(const krait_arg *arg) {
+    return arg->value.kind == KRAIT_KIND_F64 && !arg->value.flags && !arg->flags && !arg->name;
+}
+static inline bool krait__is_lent(const krait_arg *arg) {
+    return arg->value.kind == KRAIT_KIND_ARRAY && !arg->value.flags && !arg->flags && !arg->name;
+}
+
 /* Most arguments that are arrays: lent, read-only, of a numeric dtype in C order. NULL, perhaps with an exception set:
  * krait__to_python takes any other. */
 PyObject *krait__lend(const krait_value *value, krait__loan *loan);

@@ -125,19 +125,27 @@ static krait_status find(krait_func *func, PyObject **callable, krait_error **er
     return status;
 }
 
-krait_status krait__func_resolve(krait_func *func, krait__thread *thread, PyObject **callable, krait_error **err) {
-    krait__hold *hold, *other = NULL;
-    krait_status status = find(func, callable, err);
+/* A Python function's own entry spares the detour that checks what only C functions get wrong. It stays right for as
+ * long as the function lives, whatever is assigned to its __code__. */
+static vectorcallfunc entry_of(PyObject *callable) {
+    vectorcallfunc own = krait__type(callable) == py.PyFunction_Type ? py.PyVectorcall_Function(callable) : NULL;
+    return own ? own : py.PyObject_Vectorcall;
+}
+
+krait_status krait__func_resolve(krait_func *func, krait__thread *thread, krait__hold **resolved, krait_error **err) {
+    PyObject    *callable = NULL;
+    krait__hold *other = NULL;
+    krait_status status = find(func, &callable, err);
     if (status) return status;
-    hold = krait__hold_new(thread, *callable, 0);
-    if (!hold) {
-        py.Py_DecRef(*callable);
+    *resolved = krait__hold_new(thread, callable, 0);
+    if (!*resolved) {
+        py.Py_DecRef(callable);
         return krait__fail_nomem(err);
     }
-    if (!atomic_compare_exchange_strong(&func->resolved, &other,
-                                        hold)) { /* another thread was first: the same name, so as good */
-        krait__hold_release(hold);
-        *callable = other->object;
+    (*resolved)->enter = entry_of(callable);
+    if (!atomic_compare_exchange_strong(&func->resolved, &other, *resolved)) { /* another thread was first: as good */
+        krait__hold_release(*resolved);
+        *resolved = other;
     }
     return KRAIT_OK;
 }

@@ -29,11 +29,10 @@ struct krait_func {
 bool krait__is_dotted(const char *text, size_t size);
 
 /* The callable, borrowed; imports the module if need be. Attached. */
-krait_status krait__func_resolve(krait_func *func, krait__thread *thread, PyObject **callable, krait_error **err);
+krait_status krait__func_resolve(krait_func *func, krait__thread *thread, krait__hold **resolved, krait_error **err);
 
-static inline PyObject *krait__func_resolved(krait_func *func) {
-    krait__hold *hold = atomic_load_explicit(&func->resolved, memory_order_acquire);
-    return hold ? hold->object : NULL;
+static inline krait__hold *krait__func_resolved(krait_func *func) {
+    return atomic_load_explicit(&func->resolved, memory_order_acquire);
 }
 
 /* The tuple of the names of args[0..count), a new reference. Attached. */

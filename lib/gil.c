@@ -259,20 +259,8 @@ void krait_release(void) {
 
 /* ---- holds ------------------------------------------------------------------------------------------------------- */
 
-krait__hold *krait__hold_new(krait__thread *thread, PyObject *object, size_t bytes) {
-    krait__hold *hold = (krait__hold *)thread->spare;
-    if (hold) {
-        thread->spare = hold->node.next;
-        thread->spares--;
-    } else {
-        hold = krait__alloc(sizeof *hold);
-        if (!hold) return NULL;
-    }
-    hold->object = object;
-    hold->bytes = bytes;
-    hold->extra = NULL;
-    KRAIT__COUNT(thread, held, 1);
-    return hold;
+krait__hold *krait__hold_alloc(void) {
+    return krait__alloc(sizeof(krait__hold));
 }
 
 void krait__hold_release(void *owner) {
@@ -289,7 +277,7 @@ void krait__hold_release(void *owner) {
     krait__janitor_poke();
 }
 
-static void free_hold(krait__thread *thread, krait__hold *hold) {
+static inline void free_hold(krait__thread *thread, krait__hold *hold) {
     PyObject *object = hold->object;
     if (hold->extra) hold->extra_free(hold->extra);
     if (thread->spares < SPARES_MAX) {

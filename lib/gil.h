@@ -32,10 +32,11 @@ extern bool krait__guest;
 
 /* Keeps one Python object alive for a result; freed through the janitor's list. */
 typedef struct krait__hold {
-    krait__node node;
-    PyObject   *object;
-    size_t      bytes; /* of memory the object keeps alive, for the bound of the list */
-    void       *extra; /* C memory that goes with it: shapes, fields; NULL for most */
+    krait__node    node;
+    PyObject      *object;
+    vectorcallfunc enter; /* of a function that was looked up: what calls it */
+    size_t         bytes; /* of memory the object keeps alive, for the bound of the list */
+    void          *extra; /* C memory that goes with it: shapes, fields; NULL for most */
     void (*extra_free)(void *extra);
 } krait__hold;
 
@@ -58,9 +59,9 @@ typedef struct krait__thread {
     krait__node     *spare;       /* unused krait__hold */
     uint32_t         spares;
     bool             draining; /* frees cleared objects at this moment */
-    krait__node     *cleared; /* holds cleared while this thread held the GIL */
-    uint32_t         phase;   /* of the sampled enters: else the first of each short-lived thread would count for 64 */
-    unsigned long    id;      /* as PyThreadState_SetAsyncExc wants it */
+    krait__node     *cleared;  /* holds cleared while this thread held the GIL */
+    uint32_t         phase;    /* of the sampled enters: else the first of each short-lived thread would count for 64 */
+    unsigned long    id;       /* as PyThreadState_SetAsyncExc wants it */
     struct krait__thread *prev, *next_alive; /* the registry, under its lock */
 #define KRAIT__COUNTER_FIELD(name) _Atomic uint64_t name;
     struct {
@@ -113,12 +114,15 @@ static inline void krait__gil_busy(krait__thread *thread, int n) {
     atomic_store_explicit(&thread->calls_ended, ended - (uint64_t)n, memory_order_relaxed);
 }
 
-/* Attached by krait_acquire, no call running on it, nothing to free: a thread that may call at once. Between
- * krait_acquire and krait_release only a call can let the GIL go, unless the host has a Python of its own. */
+/* Attached by krait_acquire, no call running on it: a thread that may call at once. Between krait_acquire and
+ * krait_release only a call can let the GIL go, unless the host has a Python of its own. */
 static inline bool krait__gil_is_idle(krait__thread *thread) {
-    return thread->holds && !krait__gil_in_call(thread) && !krait__guest && !thread->cleared &&
-           atomic_load_explicit(&krait__life, memory_order_relaxed) == KRAIT__OPEN &&
-           !krait__stack_any(&krait__lists.holds);
+    return thread->holds && !krait__gil_in_call(thread) && !krait__guest &&
+           atomic_load_explicit(&krait__life, memory_order_relaxed) == KRAIT__OPEN;
+}
+
+static inline bool krait__anything_to_drain(const krait__thread *thread) {
+    return thread->cleared || krait__stack_any(&krait__lists.holds);
 }
 
 void krait__gil_leave_slow(krait__gil *gil);
@@ -148,8 +152,24 @@ void           krait__gil_resume(PyThreadState *state);
 /* Runs fn with a thread state that lives for that long only: for krait's own threads. */
 bool krait__gil_borrow(void (*fn)(void *user), void *user);
 
+/* Room for a hold, when the thread has none to spare. */
+krait__hold *krait__hold_alloc(void);
+
 /* Holds. krait__hold_new takes over one reference of object on success; NULL without memory. */
-krait__hold *krait__hold_new(krait__thread *thread, PyObject *object, size_t bytes);
+static inline krait__hold *krait__hold_new(krait__thread *thread, PyObject *object, size_t bytes) {
+    krait__hold *hold = (krait__hold *)thread->spare;
+    if (hold) {
+        thread->spare = hold->node.next;
+        thread->spares--;
+    } else if (!(hold = krait__hold_alloc())) {
+        return NULL;
+    }
+    hold->object = object;
+    hold->bytes = bytes;
+    hold->extra = NULL;
+    KRAIT__COUNT(thread, held, 1);
+    return hold;
+}
 /* The release function of every value that owns a Python object: owner is a krait__hold. */
 void krait__hold_release(void *owner);
 /* Frees what was cleared: all that this thread cleared while it held the GIL, and at most `limit` objects of the shared
@@ -165,7 +185,7 @@ enum {
 };
 
 static inline void krait__drain_in_passing(krait__thread *thread) {
-    if (thread->cleared || krait__stack_any(&krait__lists.holds)) krait__drain(thread, KRAIT__DRAIN_SOME);
+    if (krait__anything_to_drain(thread)) krait__drain(thread, KRAIT__DRAIN_SOME);
 }
 
 /* Starts the janitor, the fork handler and the thread-exit key; idempotent. Called once Python runs. */

@@ -48,14 +48,18 @@ static PyTypeObject *make_owner_type(void) {
     return (PyTypeObject *)py.PyType_FromSpec(&spec);
 }
 
-PyObject *krait__owner_new(void (*done)(void *user), void *user) {
+static inline PyObject *owner_new(void (*done)(void *user), void *user) {
     PyObject *owner;
     if (!owner_type) owner_type = make_owner_type();
-    owner = owner_type ? py.PyType_GenericAlloc(owner_type, 0) : NULL;
+    owner = owner_type ? py._PyObject_New(owner_type) : NULL;
     if (!owner) return NULL;
     payload_of(owner)->done = done;
     payload_of(owner)->user = user;
     return owner;
+}
+
+PyObject *krait__owner_new(void (*done)(void *user), void *user) {
+    return owner_new(done, user);
 }
 
 /* ---- loans of a running call ------------------------------------------------------------------------------------- */
@@ -66,7 +70,7 @@ static void loan_died(void *user) {
 
 PyObject *krait__loan_owner(krait__loan *loan) {
     loan->dead = false;
-    loan->owner = krait__owner_new(loan_died, loan);
+    loan->owner = owner_new(loan_died, loan);
     if (!loan->owner) loan->dead = true;
     return loan->owner;
 }

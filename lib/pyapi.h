@@ -41,6 +41,7 @@ typedef struct PyType_Spec {
     unsigned int flags;
     PyType_Slot *slots;
 } PyType_Spec;
+typedef PyObject *(*vectorcallfunc)(PyObject *callable, PyObject *const *args, size_t nargs, PyObject *names);
 typedef PyObject *(*PyCFunction)(PyObject *self, PyObject *args);
 typedef struct PyMethodDef {
     const char *ml_name;

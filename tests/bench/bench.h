@@ -15,12 +15,12 @@
 #include <time.h>
 
 #define BENCH_MODULE "bench_functions"
-#define BENCH_SOURCE                     \
-    "import numpy as np\n"               \
-    "A = np.zeros(1000)\n"               \
-    "def same(x):\n"                     \
-    "    return x\n"                     \
-    "def fixed(a):\n"                    \
+#define BENCH_SOURCE                                                                                                   \
+    "import numpy as np\n"                                                                                             \
+    "A = np.zeros(1000)\n"                                                                                             \
+    "def same(x):\n"                                                                                                   \
+    "    return x\n"                                                                                                   \
+    "def fixed(a):\n"                                                                                                  \
     "    return A\n"
 
 enum { BENCH_LENGTH = 1000, BENCH_FAILED = -1 };
@@ -40,8 +40,9 @@ static inline int64_t bench_now(void) {
 #ifdef __cplusplus
 extern "C"
 #endif
-/* Callgrind counts what happens inside this function: the runner names it. */
-__attribute__((noinline)) int64_t bench_run(const bench_figure *figure, int64_t n) {
+    /* Callgrind counts what happens inside this function: the runner names it. */
+    __attribute__((noinline)) int64_t
+    bench_run(const bench_figure *figure, int64_t n) {
     return figure->run(n);
 }
 

@@ -154,8 +154,12 @@ static int init_only(void) {
 
 int main(int argc, char **argv) {
     static const bench_figure figures[] = {
-        { "call-held", call_held }, { "call-foreign-thread", calls },      { "array-8k", array_8k },
-        { "array-1g", array_1g },   { "normalize-1000x10", normalize_c }, { "normalize-python", normalize_python },
+        { "call-held", call_held },
+        { "call-foreign-thread", calls },
+        { "array-8k", array_8k },
+        { "array-1g", array_1g },
+        { "normalize-1000x10", normalize_c },
+        { "normalize-python", normalize_python },
         { NULL, NULL },
     };
     krait_error *err;

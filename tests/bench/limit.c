@@ -46,30 +46,30 @@ typedef struct spec {
 } spec;
 
 /* Each function once: return type, name, arguments. */
-#define FUNCTIONS(X)                                                                     \
-    X(void, PyConfig_InitPythonConfig, (void *))                                         \
-    X(status, PyConfig_SetBytesArgv, (void *, ssize_t, char *const *))                   \
-    X(status, Py_InitializeFromConfig, (const void *))                                   \
-    X(void *, PyInterpreterState_Get, (void))                                            \
-    X(thread_state *, PyThreadState_New, (void *))                                       \
-    X(void, PyEval_RestoreThread, (thread_state *))                                      \
-    X(thread_state *, PyEval_SaveThread, (void))                                         \
-    X(int, PyGILState_Ensure, (void))                                                    \
-    X(void, PyGILState_Release, (int))                                                   \
-    X(object *, Py_CompileString, (const char *, const char *, int))                     \
-    X(object *, PyImport_ExecCodeModule, (const char *, object *))                       \
-    X(object *, PyImport_ImportModule, (const char *))                                   \
-    X(object *, PyObject_GetAttrString, (object *, const char *))                        \
-    X(void *, PyCapsule_GetPointer, (object *, const char *))                            \
-    X(object *, PyType_FromSpec, (spec *))                                               \
-    X(object *, _PyObject_New, (object *))                                               \
-    X(void, PyObject_Free, (void *))                                                     \
-    X(void, Py_IncRef, (object *))                                                       \
-    X(void, Py_DecRef, (object *))                                                       \
-    X(object *, PyFloat_FromDouble, (double))                                            \
-    X(double, PyFloat_AsDouble, (object *))                                              \
-    X(object *, PyObject_Vectorcall, (object *, object *const *, size_t, object *))      \
-    X(void, PyErr_Clear, (void))                                                         \
+#define FUNCTIONS(X)                                                                                                   \
+    X(void, PyConfig_InitPythonConfig, (void *))                                                                       \
+    X(status, PyConfig_SetBytesArgv, (void *, ssize_t, char *const *))                                                 \
+    X(status, Py_InitializeFromConfig, (const void *))                                                                 \
+    X(void *, PyInterpreterState_Get, (void))                                                                          \
+    X(thread_state *, PyThreadState_New, (void *))                                                                     \
+    X(void, PyEval_RestoreThread, (thread_state *))                                                                    \
+    X(thread_state *, PyEval_SaveThread, (void))                                                                       \
+    X(int, PyGILState_Ensure, (void))                                                                                  \
+    X(void, PyGILState_Release, (int))                                                                                 \
+    X(object *, Py_CompileString, (const char *, const char *, int))                                                   \
+    X(object *, PyImport_ExecCodeModule, (const char *, object *))                                                     \
+    X(object *, PyImport_ImportModule, (const char *))                                                                 \
+    X(object *, PyObject_GetAttrString, (object *, const char *))                                                      \
+    X(void *, PyCapsule_GetPointer, (object *, const char *))                                                          \
+    X(object *, PyType_FromSpec, (spec *))                                                                             \
+    X(object *, _PyObject_New, (object *))                                                                             \
+    X(void, PyObject_Free, (void *))                                                                                   \
+    X(void, Py_IncRef, (object *))                                                                                     \
+    X(void, Py_DecRef, (object *))                                                                                     \
+    X(object *, PyFloat_FromDouble, (double))                                                                          \
+    X(double, PyFloat_AsDouble, (object *))                                                                            \
+    X(object *, PyObject_Vectorcall, (object *, object *const *, size_t, object *))                                    \
+    X(void, PyErr_Clear, (void))                                                                                       \
     X(void, PyErr_Print, (void))
 
 static struct {
