@@ -107,12 +107,6 @@ krait_status krait__bridge_boot(const char *library, bool own_start, bool host_f
     return status;
 }
 
-void krait__bridge_claim_main(void) {
-    PyObject *done = boot_call("claim_main_thread", NULL, 0);
-    if (done) py.Py_DecRef(done);
-    else py.PyErr_Clear();
-}
-
 krait_status krait__bridge_add_path(const char *path, int position, krait_error **err) {
     PyObject *args[2] = { py.PyUnicode_FromStringAndSize(path, (Py_ssize_t)strlen(path)),
                           py.PyLong_FromLongLong(position) };

@@ -16,9 +16,6 @@ extern const krait__source krait__sources[];
  * krait started this Python and is on its main thread. `host_faults`: the host handles SIGSEGV. */
 krait_status krait__bridge_boot(const char *library, bool own_start, bool host_faults, krait_error **err);
 
-/* What of the boot the host need not wait for; on the main thread, before it lets the GIL go for the first time. */
-void krait__bridge_claim_main(void);
-
 /* krait._boot's add_path. */
 krait_status krait__bridge_add_path(const char *path, int position, krait_error **err);
 

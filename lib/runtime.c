@@ -109,14 +109,12 @@ static void run_job(void) {
 /* Never returns once Python is up. */
 static void *main_run(void *user) {
     start_job     *job = user;
-    PyThreadState *state = NULL;
-    bool           is_up, is_good;
+    PyThreadState *state;
+    bool           is_up;
     start_here(job);
     is_up = job->is_up;
-    is_good = job->status == KRAIT_OK;
-    krait__event_post(&main_thread.done); /* job is gone from here on; who calls now waits for the GIL */
-    if (is_good) krait__bridge_claim_main();
-    if (is_up) state = krait__gil_pause();
+    state = is_up ? krait__gil_pause() : NULL;
+    krait__event_post(&main_thread.done);
     while (is_up) {
         bool woken = krait__event_wait(&main_thread.wake, PARK_MS);
         if (!woken && !any_traffic()) continue;

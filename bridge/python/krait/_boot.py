@@ -4,14 +4,14 @@ Makes the `krait` package importable from the sources inside libkrait, and undoe
 SIGINT and standard streams. Imports nothing that is not built in: every millisecond here is paid by every program.
 """
 
+from __future__ import annotations
+
 import sys
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # `typing` alone would take 5 ms, `__future__` 0.1
+if TYPE_CHECKING:  # `typing` alone would take 5 ms
     from types import ModuleType
     from typing import Any
-else:
-    ModuleType, Any = type(sys), object
 
 _ModuleSpec: Any = sys.modules["_frozen_importlib"].ModuleSpec
 
@@ -62,15 +62,11 @@ def settle() -> None:
 
     if _signal.getsignal(_signal.SIGINT) is not None:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    if sys.version_info < (3, 13):
+        import threading  # noqa: F401  # takes the thread that first imports it for the main thread
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # otherwise a print is lost when the host returns from main
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-
-
-def claim_main_thread() -> None:
-    """Before 3.13, threading takes the thread that first imports it for the main thread. The host need not wait."""
-    if sys.version_info < (3, 13):
-        import threading  # noqa: F401
 
 
 def keep_faults(log: Any) -> None:
