@@ -136,3 +136,11 @@ PyObject *krait__bridge_call(const char *name, PyObject *a, PyObject *b) {
     PyObject *function = krait__bridge_get(name);
     return function ? py.PyObject_Vectorcall(function, args, b ? 2 : a ? 1 : 0, NULL) : NULL;
 }
+
+bool krait__bridge_collect(int generation) {
+    PyObject *number = py.PyLong_FromLongLong(generation);
+    PyObject *done = number ? krait__bridge_call("collect", number, NULL) : NULL;
+    if (number) py.Py_DecRef(number);
+    if (done) py.Py_DecRef(done);
+    return done != NULL;
+}

@@ -25,4 +25,7 @@ PyObject *krait__bridge_get(const char *name);
 /* Calls it with one or two arguments (borrowed); new reference or NULL with an exception set. */
 PyObject *krait__bridge_call(const char *name, PyObject *a, PyObject *b);
 
+/* gc.collect(generation): PyGC_Collect does nothing while automatic collection is off. False with an exception set. */
+bool krait__bridge_collect(int generation);
+
 #endif

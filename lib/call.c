@@ -106,11 +106,7 @@ static bool all_dead(const invocation *call) {
 }
 
 static void collect(int generation) {
-    PyObject *number = py.PyLong_FromLongLong(generation);
-    PyObject *done = number ? krait__bridge_call("collect", number, NULL) : NULL;
-    if (number) py.Py_DecRef(number);
-    if (done) py.Py_DecRef(done);
-    else py.PyErr_Clear();
+    if (!krait__bridge_collect(generation)) py.PyErr_Clear();
 }
 
 /* A cycle may be all that keeps an argument: young ones are looked through at once, all of them at most once a second.
@@ -274,8 +270,7 @@ static COLD krait_status fail_argument(const krait_func *func, size_t n, krait_e
 }
 
 static inline void leave_call(krait__thread *thread) {
-    atomic_store_explicit(&thread->calls_ended, atomic_load_explicit(&thread->calls_ended, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    krait__gil_busy(thread, -1);
 }
 
 static krait_status call_any(krait_func *func, const krait_arg *args, size_t n, const krait_call_options *options,

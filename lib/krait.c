@@ -19,8 +19,7 @@
 #include "runtime.h"
 
 /* One lock for starting and ending: init_lock is held for as long as that takes, preload.lock only for a look. Order:
- * init_lock first. Neither is held while this thread waits for the GIL in another's hands... except init_lock, which
- * nobody takes attached. */
+ * init_lock first. A thread may wait for the GIL while it holds init_lock: so nobody takes that while attached. */
 static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
 static krait_error    *failed_for_good; /* why the interpreter did not start; under init_lock */
 
@@ -437,16 +436,6 @@ krait_status krait_add_path(const char *path, int position, krait_error **err) {
     return status;
 }
 
-/* By the gc module: PyGC_Collect does nothing while automatic collection is off. */
-static krait_status collect(krait_error **err) {
-    PyObject *oldest = py.PyLong_FromLongLong(2);
-    PyObject *done = oldest ? krait__bridge_call("collect", oldest, NULL) : NULL;
-    if (oldest) py.Py_DecRef(oldest);
-    if (!done) return krait__pyerr_take(KRAIT_E_PYTHON, err);
-    py.Py_DecRef(done);
-    return KRAIT_OK;
-}
-
 krait_status krait_gc(krait_error **err) {
     krait__gil   gil;
     krait_status status;
@@ -456,7 +445,7 @@ krait_status krait_gc(krait_error **err) {
     if (status) return status;
     krait__gil_busy(gil.thread, 1);
     krait__drain(gil.thread, SIZE_MAX);
-    status = collect(err);
+    if (!krait__bridge_collect(2)) status = krait__pyerr_take(KRAIT_E_PYTHON, err);
     krait__drain(gil.thread, SIZE_MAX);
     krait__gil_busy(gil.thread, -1);
     krait__gil_leave(&gil);

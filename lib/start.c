@@ -17,7 +17,7 @@ typedef union opaque_config {
 /* ---- the words that Python gets as its command line -------------------------------------------------------------- */
 
 typedef struct words {
-    char  *at[128];
+    char  *at[4 + 2 * 60 + 1]; /* krait's own words, 60 options of two words each, and a NULL */
     size_t count;
     bool   full;
 } words;
@@ -29,7 +29,7 @@ static void add_word(words *list, const char *word) {
 
 static void add_words(words *list, const char *flag, const char *const *texts) {
     for (; texts && *texts; texts++) {
-        if (flag) add_word(list, flag);
+        add_word(list, flag);
         add_word(list, *texts);
     }
 }
@@ -90,10 +90,18 @@ static void leave_c_stdio(opaque_config *config) {
     krait__free(isolated);
 }
 
+static void make_argv(words *argv, const char *executable, const krait_options *options) {
+    add_word(argv, executable);
+    add_word(argv, "-X");
+    add_word(argv, "utf8");
+    if (options->flags & KRAIT_ISOLATED) add_word(argv, "-I");
+    add_words(argv, "-X", options->x_options);
+    add_words(argv, "-W", options->warnings);
+}
+
 krait_status krait__start_check(const krait_options *options, krait_error **err) {
-    words argv = { .count = 6 };
-    add_words(&argv, "-X", options->x_options);
-    add_words(&argv, "-W", options->warnings);
+    words argv = { .count = 0 };
+    make_argv(&argv, "python", options);
     return argv.full ? too_many(err) : KRAIT_OK;
 }
 
@@ -101,14 +109,9 @@ krait_status krait__start_python(const krait__place *place, const krait_options 
     opaque_config *config = krait__zalloc(sizeof *config);
     words          argv = { .count = 0 };
     krait_status   status;
-    add_word(&argv, place->executable);
-    add_word(&argv, "-X");
-    add_word(&argv, "utf8");
-    if (options->flags & KRAIT_ISOLATED) add_word(&argv, "-I");
-    add_words(&argv, "-X", options->x_options);
-    add_words(&argv, "-W", options->warnings);
     if (!config) return krait__fail_nomem(err);
-    status = argv.full ? too_many(err) : preinitialize(options, err);
+    make_argv(&argv, place->executable, options); /* krait__start_check saw that it fits */
+    status = preinitialize(options, err);
     if (!status) {
         py.PyConfig_InitPythonConfig((PyConfig *)config);
         config->ints[CONFIG_SIGNALS] = 0;

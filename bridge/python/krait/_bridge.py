@@ -3,11 +3,10 @@
 Private to libkrait.
 """
 
-import importlib
 import importlib.util
 import sys
 import traceback
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
 
 Frame = tuple[str, int, str]
@@ -179,13 +178,6 @@ def fields(dtype: Any) -> tuple[tuple[str, int, Any, tuple[int, ...]], ...]:
     return tuple(found)
 
 
-def time_unit(dtype: Any) -> tuple[str, int]:
-    """('ns', 1) of datetime64[ns]; ('generic', 1) without a unit."""
-    import numpy
-
-    unit, count = numpy.datetime_data(dtype)
-    return str(unit), int(count)
-
 
 def run_atexit() -> None:
     import atexit
@@ -195,10 +187,6 @@ def run_atexit() -> None:
         if stream is not None:
             stream.flush()
 
-
-def module_of(name: str) -> ModuleType:
-    """The module, imported if need be; the leaf of a dotted name."""
-    return importlib.import_module(name)
 
 
 def collect(generation: int) -> None:
