@@ -9,6 +9,7 @@ MANDIR  ?= $(PREFIX)/share/man
 DESTDIR ?=
 BUILD   ?= build
 SETUP   ?= 1
+FUZZ_SECONDS ?= 600
 V       ?= 0
 
 VERSION := $(shell sed -n 's/^\#define KRAIT_VERSION_STRING "\(.*\)"/\1/p' include/krait/version.h)
@@ -36,7 +37,7 @@ OBJECTS := $(SOURCES:lib/%.c=$(OBJ)/%.o) $(OBJ)/sources.o
 SAN_OBJECTS := $(SOURCES:lib/%.c=$(SAN)/%.o) $(SAN)/sources.o
 
 .DEFAULT_GOAL := all
-.PHONY: all install uninstall setup demo test check bench test-pythons lint help clean
+.PHONY: all install uninstall setup demo test check bench test-pythons fuzz lint help clean
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
@@ -122,7 +123,9 @@ setup-test:
 	$(Q)[ '$(SETUP)' = 0 ] || bash bridge/python/setup.sh test
 setup-bench:
 	$(Q)[ '$(SETUP)' = 0 ] || bash bridge/python/setup.sh bench
-.PHONY: setup-test setup-bench
+setup-fuzz:
+	$(Q)[ '$(SETUP)' = 0 ] || bash bridge/python/setup.sh fuzz
+.PHONY: setup-test setup-bench setup-fuzz
 
 # The Python that tests and demo use: KRAIT_PYTHON, else .venv, else whatever krait finds.
 VENV := $(CURDIR)/.venv
@@ -169,6 +172,7 @@ $(SAN)/sources.o: $(BUILD)/sources.c
 $(SAN)/libkrait.a: $(SAN_OBJECTS)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
+TEST_HEADERS := $(wildcard tests/*.h tests/*/*.h)
 # Without root, set-up unpacks cmocka into .venv.
 CMOCKA := $(wildcard $(VENV)/cmocka/usr)
 CMOCKA_LIB := $(firstword $(dir $(wildcard $(CMOCKA)/lib/*/libcmocka.so)))
@@ -176,7 +180,7 @@ CMOCKA_LIB := $(firstword $(dir $(wildcard $(CMOCKA)/lib/*/libcmocka.so)))
 TEST_CC = $(CC) $(BASE_CPPFLAGS) -Itests $(if $(CMOCKA),-isystem $(CMOCKA)/include) $(CPPFLAGS) $(BASE_CFLAGS) -Wno-overlength-strings $(CFLAGS)
 LIBCMOCKA = $(if $(CMOCKA_LIB),-L$(CMOCKA_LIB) -Wl$(comma)-rpath$(comma)$(CMOCKA_LIB)) -lcmocka
 comma := ,
-$(BUILD)/unit/%: tests/unit/%.c $(SAN)/libkrait.a tests/support.h
+$(BUILD)/unit/%: tests/unit/%.c $(SAN)/libkrait.a $(TEST_HEADERS)
 	$(call say,CC $@)
 	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) $(LIBCMOCKA) $(LIBS)
 $(BUILD)/unit/%: tests/abi/%.c $(SAN)/libkrait.a
@@ -184,10 +188,10 @@ $(BUILD)/unit/%: tests/abi/%.c $(SAN)/libkrait.a
 $(BUILD)/tsan/%: tests/unit/%.c $(SOURCES) $(BUILD)/sources.c
 	$(call say,CC $@)
 	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS -fsanitize=thread $< $(SOURCES) $(BUILD)/sources.c -o $@ $(LDFLAGS) $(LIBCMOCKA) $(LIBS)
-$(BUILD)/integration/%: tests/integration/%.c $(BUILD)/libkrait.so tests/support.h tests/integration/check.h
+$(BUILD)/integration/%: tests/integration/%.c $(BUILD)/libkrait.so $(TEST_HEADERS)
 	$(call say,CC $@)
 	$(Q)mkdir -p $(@D) && $(TEST_CC) $< -o $@ $(LDFLAGS) $(LIBCMOCKA) $(APP_LIBS)
-$(BUILD)/asan/%: tests/integration/%.c $(SAN)/libkrait.a tests/support.h tests/integration/check.h
+$(BUILD)/asan/%: tests/integration/%.c $(SAN)/libkrait.a $(TEST_HEADERS)
 	$(call say,CC $@)
 	$(Q)mkdir -p $(@D) && $(TEST_CC) -O1 -DKRAIT_FAULTS $(SANITIZE) $< -o $@ $(SAN)/libkrait.a $(LDFLAGS) $(LIBCMOCKA) $(LIBS)
 
@@ -227,6 +231,25 @@ lint:
 	$(Q)$(VENV_PYTHON) -m ruff check --no-cache --config bridge/python/pyproject.toml bridge/python tests examples && { ! command -v shellcheck >/dev/null || \
 	    shellcheck $$(find . -name '*.sh' -not -path './.venv/*' -not -path './$(BUILD)/*') .ci/run; }
 
+# Coverage-guided fuzzing of what reads foreign data, with clang's libFuzzer; no Python is started. FUZZ_SECONDS is for all targets together.
+# Inputs that it comes by stay in build/fuzz; the seeds in tests/fuzz/corpus are kept small by hand.
+FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_CC = clang $(BASE_CPPFLAGS) -Itests -DKRAIT_FAULTS $(CPPFLAGS) -std=c11 -g -O1 -pthread $(WARN) $(SANITIZE)
+$(BUILD)/fuzz/lib/%.o: lib/%.c
+	$(call say,CC $< (fuzz))
+	$(Q)mkdir -p $(@D) && $(FUZZ_CC) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+$(BUILD)/fuzz/lib/sources.o: $(BUILD)/sources.c
+	$(Q)mkdir -p $(@D) && $(FUZZ_CC) -c $< -o $@
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(SOURCES:lib/%.c=$(BUILD)/fuzz/lib/%.o) $(BUILD)/fuzz/lib/sources.o
+	$(call say,CC $@)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer $^ -o $@ $(LIBS)
+.SECONDARY: $(SOURCES:lib/%.c=$(BUILD)/fuzz/lib/%.o)
+-include $(SOURCES:lib/%.c=$(BUILD)/fuzz/lib/%.d)
+
+fuzz: setup-fuzz
+	$(Q)$(MAKE) --no-print-directory $(FUZZ:%=$(BUILD)/fuzz/fuzz_%)
+	$(Q)for name in $(FUZZ); do BUILD='$(BUILD)' tests/tools/fuzz.sh $$name $$(($(FUZZ_SECONDS) / $(words $(FUZZ)))) || exit 1; done
+
 bench: setup-bench
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(USE_PYTHON); BUILD='$(BUILD)' CC='$(CC)' $(VENV_PYTHON) tests/bench/run.py
@@ -241,6 +264,7 @@ help:
 	@echo 'make check         the tests with what is there: no network, nothing written outside build/'
 	@echo 'make test-pythons  the integration tests on every Python of this machine'
 	@echo 'make bench         medians and ratios against hand-written C and pybind11; build/bench.json'
+	@echo 'make fuzz          coverage-guided fuzzing with clang; FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make install       DESTDIR, PREFIX ($(PREFIX)), LIBDIR'
 	@echo 'make setup         .venv and system packages; SETUP=0 skips it'
 	@echo 'make lint          ruff and shellcheck'

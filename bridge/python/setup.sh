@@ -17,11 +17,12 @@ readonly here=bridge/python stamp=.venv/krait-setup marker=.venv/krait-making
 
 usage() {
     cat <<'U'
-usage: setup.sh [run | test | bench | go]...
+usage: setup.sh [run | test | bench | fuzz | go]...
 
   run    .venv with numpy, pandas and matplotlib, and a libpython (always; the default)
   test   also cmocka, Python's headers, pytest, ruff, Go
   bench  also Python's headers, pybind11, g++, valgrind
+  fuzz   also clang with libFuzzer
   go     also Go, in .venv unless the machine has one
 
 PYTHON=... names the interpreter to build on. SETUP=0 does nothing.
@@ -51,7 +52,7 @@ arguments() {
         case $word in
             run) ;;
             test) words+=" test go" ;;
-            bench | go) words+=" $word" ;;
+            bench | fuzz | go) words+=" $word" ;;
             -h | --help) usage; exit 0 ;;
             *) usage >&2; exit 2 ;;
         esac
@@ -250,6 +251,12 @@ has_cmocka() {
         printf '%b#include <cmocka.h>\n' "$setup" | cc -x c -fsyntax-only - >/dev/null 2>&1
 }
 
+# libFuzzer comes in a package of its own.
+has_fuzzer() {
+    echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d == 0 && n == 0; }' |
+        clang -x c -fsanitize=fuzzer -o /dev/null - >/dev/null 2>&1
+}
+
 has_python_header() {
     [ -e "$prefix/include/python$abi/Python.h" ] || [ -e ".venv/headers/usr/include/python$abi/Python.h" ]
 }
@@ -259,6 +266,7 @@ missing_packages() {
     [ -n "$venv" ] || echo "python$version-venv"
     if wants test && ! has_cmocka; then echo libcmocka-dev; fi
     if wants test bench && in_parts && ! has_python_header; then echo "libpython$abi-dev"; fi
+    if wants fuzz && ! has_fuzzer; then printf '%s\n' clang libclang-rt-dev; fi
     if wants bench; then
         type -P g++ >/dev/null || echo g++
         type -P valgrind >/dev/null || echo valgrind
@@ -278,6 +286,7 @@ unpack_libpython() {
 # What apt did not install, for want of root or of luck: unpacked below .venv, else told, or fatal.
 do_without() {
     case $1 in
+        clang | libclang-rt-dev) die "clang with libFuzzer is missing: $(cure clang libclang-rt-dev)" ;;
         g++ | valgrind) say "$1 is missing, the bench does without: $(cure "$1")"; return ;;
     esac
     say "unpacking $1 into .venv"

@@ -22,7 +22,9 @@ layers() {
     awk '
         BEGIN {
             split("os:0 mem:0 error:1 log:1 locate:10 janitor:10 pyapi:11 gil:12 pyerr:13 bridge:13 start:14 runtime:15 " \
-                  "value:20 blas:20 loan:21 ndarray:21 convert:22 options:30 func:31 call:32 metrics:60 report:60 doctor:61 krait:70", rows, " ")
+                  "value:20 table:20 column:20 instant:20 structs:20 blas:20 arrow:21 arrow_in:21 arrow_out:21 arrow_join:21 dlpack:21 " \
+                  "loan:21 leaks:21 ndarray:21 outlet:22 textcol:23 times:23 tensor:23 frame:24 frame_in:24 frame_out:24 " \
+                  "convert:25 options:30 func:31 call:32 object:33 host:33 metrics:60 report:60 doctor:61 krait:70", rows, " ")
             for (i in rows) { split(rows[i], row, ":"); rank[row[1]] = row[2] }
         }
         function base(path) { sub(/.*\//, "", path); sub(/\.[a-z]+$/, "", path); return path }

@@ -11,6 +11,7 @@ cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/krait
 export TALLY=$build/tally-pythons TEST_CALLS=${KRAIT_TEST_CALLS:-100000}
 which=${PYTHONS:-all}
 packages=(numpy pandas)
+extras=(pyarrow polars scikit-learn) # where there are wheels: tests show what holds without them too
 mkdir -p "$cache"
 : >"$TALLY"
 
@@ -43,9 +44,11 @@ interpreters() {
 
 make_venv() {
     local python=$1 venv=$2
-    [ -e "$venv/.done" ] && return 0
+    [ -e "$venv/.done2" ] && return 0
     rm -rf "$venv"
-    "$python" -m venv "$venv" && "$venv/bin/pip" install -q --retries 1 --timeout 20 "${packages[@]}" && touch "$venv/.done"
+    "$python" -m venv "$venv" && "$venv/bin/pip" install -q --retries 1 --timeout 20 "${packages[@]}" || return 1
+    "$venv/bin/pip" install -q --retries 1 --timeout 20 --only-binary :all: "${extras[@]}" || say "$venv: not all of ${extras[*]}"
+    touch "$venv/.done2"
 }
 
 debian_python() {
@@ -117,18 +120,18 @@ make_root() {
         update-ca-certificates' >>"$cache/sid.log" 2>&1 && touch "$root/.done"
 }
 
-in_root() { # ROOT LABEL PYTHON: the programs, copied in with the library
+in_root() { # ROOT LABEL PYTHON: the programs, copied in with the library and what they read
     local root=$1 label=$2 python=$3 program
     say "$label: $(inside "$root" "$python" -c 'import numpy, pandas; print("numpy", numpy.__version__, "pandas", pandas.__version__)')"
     mkdir -p "$root/krait/integration"
     cp -L "$build/libkrait.so" "$root/krait/libkrait.so.0"
     cp -L "$build/libkrait.so" "$root/krait/libkrait.so"
     cp "${programs[@]}" "$root/krait/integration/"
-    cp "$build/krait" "$root/krait/"
+    cp "$build/krait" docs/types.md "$root/krait/"
     mkdir -p "$root/tmp" && cp tests/tools/run.sh "$root/krait/"
     for program in "${programs[@]}"; do
         inside "$root" env KRAIT_PYTHON="$python" LD_LIBRARY_PATH=/krait KRAIT_TEST_CLI=/krait/krait BUILD=/krait \
-            KRAIT_TEST_CALLS="$TEST_CALLS" TALLY=/krait/tally \
+            KRAIT_TEST_TYPES=/krait/types.md KRAIT_TEST_CALLS="$TEST_CALLS" TALLY=/krait/tally \
             bash /krait/run.sh -l "$label" "/krait/integration/${program##*/}"
     done
     cat "$root/krait/tally" >>"$TALLY" && rm -f "$root/krait/tally"
@@ -149,13 +152,15 @@ newest_suite() {
     if [ "$(id -u)" != 0 ]; then say "skipped: Debian's newest suite needs root, for chroot"; return; fi
     if ! make_root "$root"; then say "skipped: no root of Debian's newest suite could be made (see $cache/sid.log)"; return; fi
     connect "$root"
+    inside "$root" sh -c 'command -v addr2line >/dev/null || apt-get install -y -qq --no-install-recommends binutils' >>"$cache/sid.log" 2>&1
     for version in 3.15 3.14; do
         [ -x "$root/usr/bin/python$version" ] || { say "skipped: Debian's newest suite has no python$version"; continue; }
         [ -n "$newest" ] && [ "$which" = ends ] && return
         newest=$version
-        if [ ! -e "$root/venv-$version/.done" ]; then
-            inside "$root" sh -ec "python$version -m venv /venv-$version && /venv-$version/bin/pip install -q ${packages[*]} &&
-                touch /venv-$version/.done" >"$pip_log" 2>&1 || { say "skipped: no numpy and pandas for python$version (see $pip_log)"; continue; }
+        if [ ! -e "$root/venv-$version/.done2" ]; then
+            inside "$root" sh -ec "python$version -m venv /venv-$version && /venv-$version/bin/pip install -q ${packages[*]}
+                /venv-$version/bin/pip install -q --only-binary :all: ${extras[*]} || echo 'not all of ${extras[*]}'
+                touch /venv-$version/.done2" >"$pip_log" 2>&1 || { say "skipped: no numpy and pandas for python$version (see $pip_log)"; continue; }
         fi
         in_root "$root" "sid-$version" "/venv-$version/bin/python"
         take_headers "$root" "$version"
