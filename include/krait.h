@@ -24,8 +24,12 @@
 #include <krait/version.h>
 #include <krait/status.h>
 #include <krait/value.h>
+#include <krait/table.h>
+#include <krait/arrow.h>
 #include <krait/runtime.h>
 #include <krait/call.h>
+#include <krait/object.h>
+#include <krait/host.h>
 #include <krait/metrics.h>
 
 #endif

@@ -7,6 +7,7 @@
 #include "bridge.h"
 #include "convert.h"
 #include "func.h"
+#include "leaks.h"
 #include "mem.h"
 #include "ndarray.h"
 #include "options.h"
@@ -40,8 +41,7 @@ static void release_owned(const krait_arg *arg) {
     if (arg->value.flags & KRAIT_VALUE_OWNED_ && arg->value.release) arg->value.release(arg->value.owner);
 }
 
-/* A refused call consumes what it was given, like any other. */
-static krait_status refuse_all(const krait_arg *args, size_t n, krait_status status) {
+krait_status krait__refuse_args(const krait_arg *args, size_t n, krait_status status) {
     for (size_t i = 0; args && i < n; i++) release_owned(&args[i]);
     return status;
 }
@@ -73,6 +73,7 @@ static inline bool lend_one(invocation *call, size_t i) {
     krait__loan     *loan = &call->loans[call->loan_count];
     if (arg->value.kind != KRAIT_KIND_ARRAY || arg->flags | arg->value.flags) return false;
     loan->dead = true;
+    loan->table = NULL;
     call->objects[1 + i] = krait__lend(&arg->value, loan);
     if (!call->objects[1 + i]) return false;
     loan->index = (uint32_t)i;
@@ -111,16 +112,15 @@ static void collect(int generation) {
 
 /* A cycle may be all that keeps an argument: young ones are looked through at once, all of them at most once a second.
  */
-static bool dead_after_collection(invocation *call) {
+static void collect_young(const invocation *call) {
+    for (int generation = 0; generation < 2 && !all_dead(call); generation++) collect(generation);
+}
+
+static void collect_all(invocation *call) {
     int64_t now = krait__os_now(), last = atomic_load(&call->func->last_full_collection);
-    for (int generation = 0; generation < 2; generation++) {
-        collect(generation);
-        if (all_dead(call)) return true;
-    }
-    if (last && now - last < FULL_COLLECTION_EVERY_NS) return false;
+    if (last && now - last < FULL_COLLECTION_EVERY_NS) return;
     atomic_store(&call->func->last_full_collection, now);
     collect(2);
-    return all_dead(call);
 }
 
 static krait_status escaped(const invocation *call, const krait__loan *loan, const char *result, krait_status before,
@@ -166,7 +166,12 @@ static COLD krait_status settle_living(invocation *call, krait_status status, kr
     if (!out) out = &dropped;
     if (!all_dead(call))
         krait__drain_all(call->thread); /* a result cleared by a nested call may be all that keeps it */
-    if (!all_dead(call)) dead_after_collection(call);
+    if (!all_dead(call)) collect_young(call);
+    if (!all_dead(call) && krait__let_go(out)) { /* a frame keeps more than its columns, such as labels */
+        krait__drain_all(call->thread);
+        collect_young(call);
+    }
+    if (!all_dead(call)) collect_all(call);
     return settle_survivors(call, status, out, err);
 }
 
@@ -195,7 +200,7 @@ static COLD krait_status convert_result(invocation *call, PyObject *result, krai
     krait__outlet outlet = { .thread = call->thread, .loans = call->loans, .loan_count = call->loan_count };
     if (!result) return raised(err);
     outlet.keep_strides = call->options && call->options->flags & KRAIT_KEEP_STRIDES;
-    return out ? krait__from_python(&outlet, result, out, err) : krait__drop_result(&outlet, result, err);
+    return out ? krait__from_python(&outlet, result, out, err) : krait__drop_result(result, err);
 }
 
 /* What a call of numbers alone does not need: the function is found, keywords get their tuple, the other arguments are
@@ -209,7 +214,7 @@ static krait_status prepare(invocation *call, krait__hold **callable, PyObject *
             krait__func_keywords(call->func, call->thread, call->args + *positional, call->n - *positional, names, err);
     if (!status) return convert_rest(call, err);
     krait__at(err, "convert keywords");
-    return refuse_all(call->args, call->n, status);
+    return krait__refuse_args(call->args, call->n, status);
 }
 
 static inline ALWAYS krait_status take_result(invocation *call, PyObject *result, krait_value *out, krait_error **err) {
@@ -253,7 +258,7 @@ static COLD krait_status invoke_many(invocation *call, krait_value *out, krait_e
     call->objects = krait__alloc(krait__size(call->n + 1, sizeof *call->objects, 0));
     call->loans = krait__alloc(krait__size(call->n + 1, sizeof *call->loans, 0));
     if (call->objects && call->loans) status = invoke(call, out, err);
-    else status = refuse_all(call->args, call->n, krait__fail_nomem(err));
+    else status = krait__refuse_args(call->args, call->n, krait__fail_nomem(err));
     krait__free(call->objects);
     krait__free(call->loans);
     return status;
@@ -261,7 +266,7 @@ static COLD krait_status invoke_many(invocation *call, krait_value *out, krait_e
 
 static COLD krait_status refuse_call(const krait_arg *args, size_t n, krait_status status, krait_error **err) {
     krait__at(err, "call");
-    return refuse_all(args, n, status);
+    return krait__refuse_args(args, n, status);
 }
 
 static COLD krait_status fail_argument(const krait_func *func, size_t n, krait_error **err) {
@@ -280,7 +285,7 @@ static krait_status call_any(krait_func *func, const krait_arg *args, size_t n, 
     krait__gil   gil;
     krait_status status = KRAIT_OK;
     if (out) krait__set_none(out);
-    if (krait__stuck(err)) return refuse_all(args, n, (*err)->status);
+    if (krait__stuck(err)) return krait__refuse_args(args, n, (*err)->status);
     if (!func || (!args && n)) status = fail_argument(func, n, err);
     if (!status && options) status = krait__check_call_options(options, err);
     if (!status) status = krait__gil_enter(&gil, err);
@@ -385,6 +390,18 @@ static krait_status call_with_numbers(krait_func *func, krait__hold *callable, k
     return KRAIT_OK;
 }
 
+/* The same, noted for krait_loans: what it borrows while it runs, what it hands out until that is cleared. */
+static COLD krait_status call_watched(krait_func *func, const krait_arg *args, size_t n,
+                                      const krait_call_options *options, krait_value *out, krait_error **err,
+                                      void *caller) {
+    krait__watch watch;
+    krait_status status;
+    krait__watch_begin(&watch, func ? func->name : "", args, n, caller);
+    status = call_any(func, args, n, options, out, err);
+    krait__watch_end(&watch, out);
+    return status;
+}
+
 /* The short ways are for a thread that is attached: a third of a short call is saved by not setting up what only
  * others need. */
 krait_status krait_call(krait_func *func, const krait_arg *args, size_t n, const krait_call_options *options,
@@ -393,7 +410,8 @@ krait_status krait_call(krait_func *func, const krait_arg *args, size_t n, const
     krait__hold   *callable;
     if (n > FEW || options || !out || !func || !args || krait__stuck(err) || !thread || !krait__gil_is_idle(thread) ||
         !(callable = krait__func_resolved(func)))
-        return call_any(func, args, n, options, out, err);
+        return krait__leaks_on ? call_watched(func, args, n, options, out, err, __builtin_return_address(0))
+                               : call_any(func, args, n, options, out, err);
     if (n == 1 && krait__is_lent(args)) return call_with_array(func, callable, thread, args, out, err);
     if (krait__anything_to_drain(thread)) return call_any(func, args, n, options, out, err);
     if (n == 1 && krait__is_double(args)) return call_with_double(callable, thread, args->value.as.f64, out, err);

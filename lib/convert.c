@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "bridge.h"
+#include "frame.h"
 #include "mem.h"
 #include "ndarray.h"
 #include "pyerr.h"
+#include "tensor.h"
+#include "times.h"
 
 /* ---- into Python: scalars, text, bytes --------------------------------------------------------------------------- */
 
@@ -34,27 +37,13 @@ static krait_status bytes_in(const krait_value *value, PyObject **out, krait_err
 
 /* ---- into Python: arrays ----------------------------------------------------------------------------------------- */
 
-/* The owner object of an array argument: one that calls its release, one that tells the loan, or none that matters for
- * a copy. */
-static krait_status make_owner(const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **owner,
-                               krait_error **err) {
-    if (arg->value.flags & KRAIT_VALUE_OWNED_) {
-        *owner = krait__owner_new(arg->value.release, arg->value.owner);
-        *consumed = *owner != NULL;
-    } else {
-        bool empty = loan->lo == loan->hi; /* no memory is lent, so none can escape */
-        *owner = empty ? krait__owner_new(NULL, NULL) : krait__loan_owner(loan);
-    }
-    return *owner ? KRAIT_OK : krait__pyerr_take(KRAIT_E_PYTHON, err);
-}
-
 static krait_status array_in(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed,
                              PyObject **out, krait_error **err) {
     PyObject    *owner, *lent;
     int64_t      size;
     krait_status status = krait__array_check(&arg->value, &loan->lo, &loan->hi, &size, err);
     if (!status) status = krait__numpy_load(err);
-    if (!status) status = make_owner(arg, loan, consumed, &owner, err);
+    if (!status) status = krait__argument_owner(arg, loan, consumed, &owner, err);
     if (!status) status = krait__array_over(&arg->value, (arg->flags & KRAIT_WRITABLE) != 0, owner, out, err);
     if (status || !(arg->flags & KRAIT_COPY)) return status;
     lent = *out;
@@ -76,12 +65,12 @@ PyObject *krait__lend(const krait_value *value, krait__loan *loan) {
 
 /* ---- into Python: results passed on, lists, maps ----------------------------------------------------------------- */
 
-/* The Python object that a result stands for; NULL when there is none (any more). */
-static PyObject *object_of(const krait_value *value) {
+PyObject *krait__object_of(const krait_value *value) {
     const krait__hold *hold = value->owner;
     if (!(value->flags & KRAIT_VALUE_PYTHON_)) return NULL;
     if (value->kind == KRAIT_KIND_LIST || value->kind == KRAIT_KIND_MAP)
         hold = ((const krait__tree *)value->owner)->object;
+    else if (value->kind == KRAIT_KIND_TABLE) hold = value->as.table->object;
     return hold ? hold->object : NULL;
 }
 
@@ -107,8 +96,11 @@ static krait_status item_in(krait__thread *thread, const krait_value *item, PyOb
     krait__loan unused = { .dead = true };
     bool        consumed;
     krait_arg   arg = krait_pos(krait_borrow(item));
-    if (item->kind == KRAIT_KIND_ARRAY) arg.flags = KRAIT_COPY;
-    if (object_of(item)) arg.flags = 0;
+    if (item->flags & KRAIT_VALUE_OWNED_)
+        return krait__fail(err, KRAIT_E_UNSUPPORTED,
+                           "an item of a list or map was given with krait_owned, which is for arguments only");
+    if (item->kind == KRAIT_KIND_ARRAY || item->kind == KRAIT_KIND_TABLE) arg.flags = KRAIT_COPY;
+    if (krait__object_of(item)) arg.flags = 0;
     return value_in(thread, &arg, &unused, &consumed, out, err, depth);
 }
 
@@ -159,8 +151,9 @@ static krait_status check_flags(const krait_arg *arg, krait_error **err) {
     if (arg->flags & ~known)
         return krait__fail(err, KRAIT_E_UNSUPPORTED, "argument flags 0x%x are not known",
                            (unsigned)(arg->flags & ~known));
-    if (arg->value.kind != KRAIT_KIND_ARRAY)
-        return krait__fail(err, KRAIT_E_UNSUPPORTED, "KRAIT_WRITABLE, KRAIT_COPY and KRAIT_ALIAS are for arrays only");
+    if (arg->value.kind != KRAIT_KIND_ARRAY && arg->value.kind != KRAIT_KIND_TABLE)
+        return krait__fail(err, KRAIT_E_UNSUPPORTED,
+                           "KRAIT_WRITABLE, KRAIT_COPY and KRAIT_ALIAS are for arrays and tables only");
     if (arg->flags & KRAIT_COPY && arg->flags & KRAIT_ALIAS)
         return krait__fail(err, KRAIT_E_ARGUMENT, "KRAIT_COPY and KRAIT_ALIAS exclude each other");
     return KRAIT_OK;
@@ -169,7 +162,7 @@ static krait_status check_flags(const krait_arg *arg, krait_error **err) {
 static krait_status value_in(krait__thread *thread, const krait_arg *arg, krait__loan *loan, bool *consumed,
                              PyObject **out, krait_error **err, int depth) {
     const krait_value *value = &arg->value;
-    PyObject          *object = value->flags & KRAIT_VALUE_PYTHON_ ? object_of(value) : NULL;
+    PyObject          *object = value->flags & KRAIT_VALUE_PYTHON_ ? krait__object_of(value) : NULL;
     krait_status       status = arg->flags ? check_flags(arg, err) : KRAIT_OK;
     if (status) return status;
     if (object) return passed_on(arg, object, out, err);
@@ -189,6 +182,9 @@ static krait_status value_in(krait__thread *thread, const krait_arg *arg, krait_
     case KRAIT_KIND_TEXT: return text_in(value, out, err);
     case KRAIT_KIND_BYTES: return bytes_in(value, out, err);
     case KRAIT_KIND_ARRAY: return array_in(thread, arg, loan, consumed, out, err);
+    case KRAIT_KIND_TABLE: return krait__frame_in(thread, arg, loan, consumed, out, err);
+    case KRAIT_KIND_TIME:
+    case KRAIT_KIND_DECIMAL: return krait__time_in(value, out, err);
     case KRAIT_KIND_LIST:
     case KRAIT_KIND_MAP:
         status = check_items(value, err);
@@ -205,23 +201,11 @@ krait_status krait__to_python(krait__thread *thread, const krait_arg *arg, krait
                               PyObject **object, krait_error **err) {
     *consumed = false;
     loan->dead = true;
+    loan->table = NULL;
     return value_in(thread, arg, loan, consumed, object, err, 0);
 }
 
 /* ---- out of Python: what holds an object ------------------------------------------------------------------------- */
-
-/* Makes the value the object's owner. */
-static krait_status own(krait__outlet *outlet, PyObject *object, size_t bytes, krait_value *out, krait_error **err) {
-    krait__hold *hold = krait__hold_new(outlet->thread, object, bytes);
-    if (!hold) {
-        py.Py_DecRef(object);
-        return krait__fail_nomem(err);
-    }
-    out->flags = KRAIT_VALUE_PYTHON_;
-    out->release = krait__hold_release;
-    out->owner = hold;
-    return KRAIT_OK;
-}
 
 static krait_status text_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
     Py_ssize_t  size;
@@ -230,7 +214,7 @@ static krait_status text_out(krait__outlet *outlet, PyObject *object, krait_valu
         py.Py_DecRef(object);
         return krait__pyerr_take(KRAIT_E_ENCODING, err);
     }
-    if (own(outlet, object, (size_t)size, out, err)) return KRAIT_E_NOMEM;
+    if (krait__own(outlet, object, (size_t)size, out, err)) return KRAIT_E_NOMEM;
     out->kind = KRAIT_KIND_TEXT;
     out->as.bytes.data = data;
     out->as.bytes.size = (size_t)size;
@@ -250,7 +234,7 @@ static krait_status bytes_out(krait__outlet *outlet, PyObject *object, krait_val
         py.Py_DecRef(object);
         return krait__pyerr_take(KRAIT_E_PYTHON, err);
     }
-    if (own(outlet, object, (size_t)size, out, err)) return KRAIT_E_NOMEM;
+    if (krait__own(outlet, object, (size_t)size, out, err)) return KRAIT_E_NOMEM;
     out->kind = KRAIT_KIND_BYTES;
     out->as.bytes.data = data;
     out->as.bytes.size = (size_t)size;
@@ -302,34 +286,6 @@ static void extra_free(void *user) {
     krait__free(extra);
 }
 
-/* The memory an array spans: [*lo, *hi). */
-static void span(const krait__array_head *head, size_t item_size, const char **lo, const char **hi) {
-    int64_t low = 0, high = (int64_t)item_size;
-    for (int i = 0; i < head->ndim; i++) {
-        int64_t reach = (int64_t)head->strides[i] * (head->shape[i] - 1);
-        if (head->shape[i] == 0) low = high = 0;
-        if (head->shape[i] == 0) break;
-        if (reach < 0) low += reach;
-        else high += reach;
-    }
-    *lo = head->data + low;
-    *hi = head->data + high;
-}
-
-/* The loan that an array lies in, if any. One without elements counts too: its base keeps the memory. */
-static krait__loan *loan_under(krait__outlet *outlet, const krait__array_head *head, size_t item_size) {
-    const char *lo, *hi;
-    bool        measured = false;
-    for (size_t i = 0; i < outlet->loan_count; i++) {
-        krait__loan *loan = &outlet->loans[i];
-        if (loan->dead) continue;
-        if (!measured) span(head, item_size, &lo, &hi);
-        measured = true;
-        if (lo == hi ? lo >= loan->lo && hi <= loan->hi : lo < loan->hi && hi > loan->lo) return loan;
-    }
-    return NULL;
-}
-
 static int64_t bytes_of(const krait__array_head *head, size_t item_size) {
     int64_t bytes = (int64_t)item_size;
     for (int i = 0; i < head->ndim; i++) bytes *= head->shape[i];
@@ -346,15 +302,6 @@ static krait_status copy_out(krait__outlet *outlet, PyObject **object, size_t it
     KRAIT__COUNT(outlet->thread, copies, 1);
     KRAIT__COUNT(outlet->thread, copied_bytes, (uint64_t)bytes_of(krait__head(copy), item_size));
     return KRAIT_OK;
-}
-
-static uint32_t flags_of(int numpy_flags) {
-    uint32_t flags = 0;
-    if (numpy_flags & NPY_WRITABLE) flags |= KRAIT_ARRAY_WRITABLE;
-    if (numpy_flags & NPY_C) flags |= KRAIT_ARRAY_C_CONTIGUOUS;
-    if (numpy_flags & NPY_F) flags |= KRAIT_ARRAY_F_CONTIGUOUS;
-    if (numpy_flags & NPY_ALIGNED) flags |= KRAIT_ARRAY_ALIGNED;
-    return flags;
 }
 
 /* Shape and strides: in the value up to three dimensions, else beside the hold. numpy's own would go when Python
@@ -386,7 +333,7 @@ static krait_status add_extra(krait_value *out, const krait__array_head *head, s
 static krait_status array_fill(krait__outlet *outlet, PyObject *object, krait_dtype dtype, struct krait_struct *fields,
                                uint32_t marks, krait_value *out, krait_error **err) {
     const krait__array_head *head = krait__head(object);
-    if (own(outlet, object, (size_t)bytes_of(head, dtype.item_size), out, err)) {
+    if (krait__own(outlet, object, (size_t)bytes_of(head, dtype.item_size), out, err)) {
         krait__struct_free(fields);
         return KRAIT_E_NOMEM;
     }
@@ -394,7 +341,7 @@ static krait_status array_fill(krait__outlet *outlet, PyObject *object, krait_dt
     out->as.array.data = head->data;
     out->as.array.dtype = dtype;
     out->as.array.ndim = head->ndim;
-    out->as.array.flags = flags_of(head->flags) | marks;
+    out->as.array.flags = krait__flags_of(head->flags) | marks;
     out->as.array.shape = NULL;
     out->as.array.strides = NULL;
     if (head->ndim <= 3) fill_dims(head, out->as.array.dims, out->as.array.dims + 3);
@@ -455,7 +402,7 @@ bool krait__array_out_quick(krait__thread *thread, const krait__loan *loans, siz
     out->as.array.data = head->data;
     out->as.array.dtype = krait_dtype_make_(code, 0, krait__code_size(code), 0);
     out->as.array.ndim = head->ndim;
-    out->as.array.flags = flags_of(head->flags);
+    out->as.array.flags = krait__flags_of(head->flags);
     out->as.array.shape = NULL;
     out->as.array.strides = NULL;
     return true;
@@ -470,13 +417,15 @@ static krait_status array_out(krait__outlet *outlet, PyObject *object, krait_val
     bool                     detach, plain;
     krait_status             status = refuse_array(object, err);
     uint8_t                  code = krait__descr_code(head->descr);
+    if (!status && !code && krait__descr_is_objects(head->descr) && head->ndim == 1)
+        return krait__frame_of_array(outlet, object, out, err);
     if (code) dtype = krait_dtype_make_(code, 0, krait__code_size(code), 0);
     else if (!status) status = krait__descr_read(head->descr, &dtype, &fields, err);
     if (status) {
         py.Py_DecRef(object);
         return status;
     }
-    under = outlet->loan_count ? loan_under(outlet, head, dtype.item_size) : NULL;
+    under = outlet->loan_count ? krait__loan_under_array(outlet, head, dtype.item_size) : NULL;
     detach = under && !under->alias;
     plain = (head->flags & (NPY_C | NPY_ALIGNED)) == (NPY_C | NPY_ALIGNED) && !dtype.swapped;
     if (detach || (!plain && !outlet->keep_strides)) {
@@ -643,32 +592,12 @@ static krait_status map_out(krait__outlet *outlet, PyObject *object, krait_value
 
 /* ---- out of Python: everything else ------------------------------------------------------------------------------ */
 
-static krait_status refuse(PyObject *object, krait_error **err) {
-    krait__fail_type(object, KRAIT_E_UNSUPPORTED, err, "a value of type ",
-                     " is not supported; return None, a number, str, bytes, a numpy array, or a list, tuple or dict "
-                     "with str keys of "
-                     "these (for a Series or Index: x.to_numpy(); for a DataFrame: "
-                     "{name: column.to_numpy() for name, column in df.items()})");
-    py.Py_DecRef(object);
-    return KRAIT_E_UNSUPPORTED;
-}
-
 static bool is_plain_scalar(PyObject *object) {
     PyTypeObject *const types[] = { py.PyFloat_Type,   py.PyLong_Type,    py.PyBool_Type,
                                     py.PyComplex_Type, py.PyUnicode_Type, py.PyBytes_Type };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (krait__type(object) == types[i]) return true;
     return false;
-}
-
-/* Types that are known by name only, since their modules may not be there. */
-static bool is_named(PyObject *object, const char *type) {
-    PyObject   *name = py.PyObject_GetAttrString((PyObject *)krait__type(object), "__name__");
-    const char *text = name ? py.PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-    bool        same = text && !strcmp(text, type);
-    if (name) py.Py_DecRef(name);
-    py.PyErr_Clear();
-    return same;
 }
 
 /* A numpy scalar becomes the Python scalar it stands for; those that have none are refused by name. */
@@ -680,34 +609,82 @@ static krait_status scalar_out(krait__outlet *outlet, PyObject *object, krait_va
         py.Py_DecRef(object);
         return krait__pyerr_take(KRAIT_E_PYTHON, err);
     }
-    if (!is_plain_scalar(plain) || is_named(object, "datetime64") ||
-        is_named(object, "timedelta64")) { /* an int would lose the unit */
+    if (!is_plain_scalar(plain)) {
+        krait_status status = krait__fail_type(object, KRAIT_E_UNSUPPORTED, err, "a scalar of type ",
+                                               " is not supported; return numpy.asarray(x), or float(x)");
         py.Py_DecRef(plain);
-        krait__fail_type(object, KRAIT_E_UNSUPPORTED, err, "a scalar of type ",
-                         " is not supported; return numpy.asarray(x), or float(x)");
         py.Py_DecRef(object);
-        return KRAIT_E_UNSUPPORTED;
+        return status;
     }
     py.Py_DecRef(object);
     return from_python(outlet, plain, out, err);
 }
 
-/* 1: *object is the coroutine's result now; 0: it was none; -1: it raised, and *object is gone. Only a call's own
- * result is run. */
-static int run_coroutine(krait__outlet *outlet, PyObject **object) {
-    PyObject *answer = outlet->depth ? NULL : krait__bridge_call("is_coroutine", *object, NULL);
-    int       is_one = answer ? py.PyObject_IsTrue(answer) : 0;
-    PyObject *result;
-    if (answer) py.Py_DecRef(answer);
-    if (is_one <= 0) py.PyErr_Clear(); /* of what asking raised */
-    if (is_one <= 0) return 0;
-    result = krait__bridge_call("run_coroutine", *object, NULL);
-    py.Py_DecRef(*object);
-    *object = result;
-    return result ? 1 : -1;
+/* Any of numpy's scalars. */
+static krait_status generic_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
+    int time = krait__is_time_scalar(object);
+    if (time > 0) return krait__time_out(outlet, object, out, err);
+    if (!time) return scalar_out(outlet, object, out, err);
+    py.Py_DecRef(object);
+    return krait__pyerr_take(KRAIT_E_PYTHON, err);
 }
 
-/* Subclasses, numpy's scalars, and what has to be asked for. */
+/* What krait._bridge.sort_of says of a type that is none of the usual ones; SORT_FAILED: an exception is set. */
+enum { SORT_FAILED = -1, SORT_OBJECT, SORT_NONE, SORT_COROUTINE, SORT_ITERATOR, SORT_TABLE, SORT_TIME, SORT_TENSOR };
+
+static int sort_of(PyObject *object) {
+    PyObject *answer = krait__bridge_call("sort_of", object, NULL);
+    int       overflow, sort = answer ? (int)py.PyLong_AsLongLongAndOverflow(answer, &overflow) : SORT_FAILED;
+    if (answer) py.Py_DecRef(answer);
+    return sort;
+}
+
+/* A coroutine's result, in the place of its reference; NULL with an exception set. */
+static PyObject *run_coroutine(PyObject *coroutine) {
+    PyObject *result = krait__bridge_call("run_coroutine", coroutine, NULL);
+    py.Py_DecRef(coroutine);
+    return result;
+}
+
+/* Only a call's own result is run. */
+static krait_status coroutine_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
+    if (outlet->depth) {
+        py.Py_DecRef(object);
+        return krait__fail(err, KRAIT_E_UNSUPPORTED, "a coroutine is only run as a call's own result: await it before");
+    }
+    object = run_coroutine(object);
+    return object ? from_python(outlet, object, out, err) : krait__pyerr_take(KRAIT_E_PYTHON, err);
+}
+
+static krait_status handle_out(krait__outlet *outlet, PyObject *object, uint8_t kind, krait_value *out,
+                               krait_error **err) {
+    if (krait__own(outlet, object, 0, out, err)) return KRAIT_E_NOMEM;
+    out->kind = kind;
+    return KRAIT_OK;
+}
+
+/* Of another array library: an array over its memory. */
+static krait_status tensor_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
+    PyObject    *array;
+    krait_status status = krait__tensor_array(object, &array, err);
+    return status ? status : array_out(outlet, array, out, err);
+}
+
+/* What has to be asked for. */
+static krait_status sorted_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
+    switch (sort_of(object)) {
+    case SORT_FAILED: py.Py_DecRef(object); return krait__pyerr_take(KRAIT_E_PYTHON, err);
+    case SORT_NONE: py.Py_DecRef(object); return KRAIT_OK;
+    case SORT_COROUTINE: return coroutine_out(outlet, object, out, err);
+    case SORT_ITERATOR: return handle_out(outlet, object, KRAIT_KIND_ITERATOR, out, err);
+    case SORT_TABLE: return krait__frame_out(outlet, object, out, err);
+    case SORT_TIME: return krait__time_out(outlet, object, out, err);
+    case SORT_TENSOR: return tensor_out(outlet, object, out, err);
+    default: return handle_out(outlet, object, KRAIT_KIND_OBJECT, out, err);
+    }
+}
+
+/* Subclasses, and numpy's scalars. */
 static krait_status rare_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err) {
     if (krait__is_array(object)) return array_out(outlet, object, out, err);
     if (krait__is(object, py.PyFloat_Type)) return krait__float_out(object, out); /* numpy.float64 is one */
@@ -720,16 +697,9 @@ static krait_status rare_out(krait__outlet *outlet, PyObject *object, krait_valu
     if (krait__is(object, py.PyTuple_Type) || krait__is(object, py.PyList_Type))
         return list_out(outlet, object, out, err);
     if (krait__is(object, py.PyDict_Type)) return map_out(outlet, object, out, err);
-    if (krait__numpy_loaded() && krait__is(object, krait__np.generic_type)) return scalar_out(outlet, object, out, err);
-    if (is_named(object, "NAType")) {
-        py.Py_DecRef(object);
-        return KRAIT_OK;
-    }
-    switch (run_coroutine(outlet, &object)) {
-    case 1: return from_python(outlet, object, out, err);
-    case -1: return krait__pyerr_take(KRAIT_E_PYTHON, err);
-    default: return refuse(object, err);
-    }
+    if (krait__numpy_loaded() && krait__is(object, krait__np.generic_type))
+        return generic_out(outlet, object, out, err);
+    return sorted_out(outlet, object, out, err);
 }
 
 /* The exact types first, by their frequency. */
@@ -766,6 +736,29 @@ krait_status krait__from_python(krait__outlet *outlet, PyObject *object, krait_v
     return status;
 }
 
+static bool drop_object(void **object, void (**release)(void *object)) {
+    if (!*release) return false;
+    (*release)(*object);
+    *object = NULL;
+    *release = NULL;
+    return true;
+}
+
+bool krait__let_go(krait_value *value) {
+    bool any = false;
+    if (!(value->flags & KRAIT_VALUE_PYTHON_)) return false;
+    if (value->kind == KRAIT_KIND_TABLE) {
+        krait_table *table = value->owner;
+        return drop_object(&table->object, &table->object_release);
+    }
+    if (value->kind == KRAIT_KIND_LIST || value->kind == KRAIT_KIND_MAP) {
+        krait__tree *tree = value->owner;
+        for (size_t i = 0; i < tree->count; i++) any |= krait__let_go(&tree->items[i]);
+        if (any) drop_object(&tree->object, &tree->object_release); /* it keeps those of the tables */
+    }
+    return any;
+}
+
 /* Types that no coroutine is of: not worth asking. */
 static bool is_common(PyObject *object) {
     PyTypeObject *type = krait__type(object);
@@ -773,9 +766,11 @@ static bool is_common(PyObject *object) {
            type == py.PyTuple_Type || type == py.PyList_Type || type == py.PyDict_Type;
 }
 
-krait_status krait__drop_result(krait__outlet *outlet, PyObject *object, krait_error **err) {
+krait_status krait__drop_result(PyObject *object, krait_error **err) {
+    int          sort = is_common(object) ? SORT_OBJECT : sort_of(object);
     krait_status status = KRAIT_OK;
-    if (!is_common(object) && run_coroutine(outlet, &object) < 0) status = krait__pyerr_take(KRAIT_E_PYTHON, err);
+    if (sort == SORT_COROUTINE) object = run_coroutine(object);
+    if (sort == SORT_FAILED || !object) status = krait__pyerr_take(KRAIT_E_PYTHON, err);
     if (object) py.Py_DecRef(object);
     krait__at(err, "call");
     return status;

@@ -4,8 +4,7 @@
 
 #include <krait/call.h>
 
-#include "gil.h"
-#include "loan.h"
+#include "outlet.h"
 
 enum {
     KRAIT__ITEMS_MAX = 1000000 /* items of one list or dict: beyond, it should have been an array */
@@ -52,16 +51,8 @@ static inline bool krait__is_lent(const krait_arg *arg) {
  * krait__to_python takes any other. */
 PyObject *krait__lend(const krait_value *value, krait__loan *loan);
 
-/* A result on its way out. */
-typedef struct krait__outlet {
-    krait__thread *thread;
-    krait__loan   *loans; /* of the call; a result that lies in one is copied, or marked as alias */
-    size_t         loan_count;
-    bool           keep_strides;
-    bool           detached; /* something below was copied for that reason: the object itself must not be kept */
-    int            depth;
-    Py_ssize_t     items; /* of all lists and dicts so far */
-} krait__outlet;
+/* The Python object that a value still stands for, borrowed; NULL when there is none (any more). */
+PyObject *krait__object_of(const krait_value *value);
 
 /* Fills *out from object, taking over the reference. KRAIT_E_UNSUPPORTED names the type and what would do. */
 krait_status krait__from_python(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err);
@@ -72,6 +63,10 @@ bool krait__array_out_quick(krait__thread *thread, const krait__loan *loans, siz
                             krait_value *out);
 
 /* Drops a result that nobody wants, taking over the reference; a coroutine is run all the same. */
-krait_status krait__drop_result(krait__outlet *outlet, PyObject *object, krait_error **err);
+krait_status krait__drop_result(PyObject *object, krait_error **err);
+
+/* Tables in a result, and the lists and maps that they are in, stand for their Python objects no more; what was made of
+ * these stays. False: there are none that did. */
+bool krait__let_go(krait_value *value);
 
 #endif

@@ -18,6 +18,7 @@
 
 #include "blas.h"
 #include "gil.h"
+#include "leaks.h"
 #include "locate.h"
 #include "mem.h"
 #include "os.h"
@@ -43,6 +44,8 @@ typedef struct diagnosis {
     int           life;     /* as it was found */
     bool          runs;     /* Python runs in this process, and it was not forked */
     krait_metrics counters; /* before the doctor's own calls */
+    krait__text   loans;    /* likewise: the first that are open */
+    size_t        open;     /* and how many there are */
     krait__place  found;    /* what would be chosen now */
     krait__text   steps;
     krait_error  *error;     /* why a real call does not work; NULL: it does */
@@ -135,8 +138,16 @@ static void try_pandas(diagnosis *d) {
     if (!krait__locate_run(executable, source, PANDAS_MS, &d->pandas)) krait__text_free(&d->pandas);
 }
 
+static void add_line(void *user, const char *line) {
+    krait__text_addf(user, "%s\n", line);
+}
+
 static void look(diagnosis *d) {
-    if (d->life != KRAIT__FORKED) krait_metrics_get(&d->counters, NULL);
+    if (d->life != KRAIT__FORKED) {
+        krait_metrics_get(&d->counters, NULL);
+        krait__leaks_tell(add_line, &d->loans, LOANS_SHOWN);
+        d->open = krait_loans(NULL, NULL);
+    }
     if (!start(d)) real_call(d);
     look_around(d);
     if (d->runs && (d->from_call || !d->error)) ask_python(d);
@@ -375,24 +386,11 @@ static void add_environment(diagnosis *d) {
     }
 }
 
-typedef struct loan_lines {
-    krait__text text;
-    size_t      left; /* that may still be shown */
-} loan_lines;
-
-static void add_loan(void *user, const krait_loan *loan) {
-    loan_lines *lines = user;
-    if (!lines->left) return;
-    lines->left--;
-    krait__text_addf(&lines->text, "%zu bytes, %s of %s\n", loan->bytes, loan->argument, loan->function);
-}
-
 static void add_loans(diagnosis *d) {
-    loan_lines lines = { .left = LOANS_SHOWN };
     krait__report_section(&d->report, "loans");
-    krait__report_number(&d->report, "open", (int64_t)krait_loans(add_loan, &lines));
-    krait__report_lines(&d->report, "first", lines.text.data);
-    krait__text_free(&lines.text);
+    krait__report_number(&d->report, "open", (int64_t)d->open);
+    krait__report_text(&d->report, "origins", krait__leaks_on ? "known" : "KRAIT_DEBUG_LEAKS=1 makes krait note them");
+    krait__report_lines(&d->report, "first", d->loans.data);
 }
 
 static void add_counters(diagnosis *d) {
@@ -420,6 +418,7 @@ static void forget(diagnosis *d) {
     krait__place_free(&d->found);
     krait__text_free(&d->steps);
     krait__text_free(&d->pandas);
+    krait__text_free(&d->loans);
     krait_value_clear(&d->survey);
     krait_error_clear(&d->error);
     krait_error_clear(&d->no_survey);

@@ -36,6 +36,16 @@ const char *krait_status_text(krait_status status) {
     return row_of(status)->text;
 }
 
+bool krait__is_failure(krait_status status) {
+    return status < 0 && row_of(status)->status == status;
+}
+
+krait_status krait__status_named(const char *name) {
+    for (size_t i = 0; name && i < sizeof status_rows / sizeof *status_rows; i++)
+        if (status_rows[i].status < 0 && !strcmp(status_rows[i].name, name)) return status_rows[i].status;
+    return KRAIT_OK;
+}
+
 krait_class krait_status_class(krait_status status) {
     return row_of(status)->group;
 }
@@ -153,17 +163,32 @@ static void bound_message(char *message) {
     snprintf(message + end, MARK_MAX, " ... [cut; %zu bytes in all]", length);
 }
 
-krait_status krait__fail(krait_error **err, krait_status status, const char *format, ...) {
-    va_list      args;
-    krait_error *error;
-    if (!err || *err) return status;
-    error = krait__error_make(status);
+static krait_status fail_with(krait_error **err, krait_status status, const char *format, va_list args) {
+    krait_error *error = krait__error_make(status);
     if (!error) return krait__fail_nomem(err);
-    va_start(args, format);
     error->message = format_text(format, args);
-    va_end(args);
     bound_message(error->message);
     *err = error;
+    return status;
+}
+
+krait_status krait__fail(krait_error **err, krait_status status, const char *format, ...) {
+    va_list args;
+    if (!err || *err) return status;
+    va_start(args, format);
+    status = fail_with(err, status, format, args);
+    va_end(args);
+    return status;
+}
+
+krait_status krait_error_new(krait_error **err, krait_status status, const char *format, ...) {
+    va_list args;
+    if (!krait__is_failure(status)) status = KRAIT_E_ARGUMENT;
+    if (!err) return status;
+    if (*err) return (*err)->status;
+    va_start(args, format);
+    status = fail_with(err, status, format ? format : "no message was given", args);
+    va_end(args);
     return status;
 }
 

@@ -41,6 +41,12 @@ krait_status krait__fail_nomem(krait_error **err);
 /* Fills the step of *err where it is still open. */
 void krait__at(krait_error **err, const char *format, ...) KRAIT_PRINTF(2, 3);
 
+/* Is it one of the statuses that an error may have? */
+bool krait__is_failure(krait_status status);
+
+/* The failure of that name, "KRAIT_E_RANGE"; KRAIT_OK when there is none. NULL is none. */
+krait_status krait__status_named(const char *name);
+
 /* An empty error of that status to be filled by hand; NULL without memory. */
 krait_error *krait__error_make(krait_status status);
 void         krait__error_free(krait_error *error);

@@ -125,29 +125,58 @@ static krait_status find(krait_func *func, PyObject **callable, krait_error **er
     return status;
 }
 
-/* A Python function's own entry spares the detour that checks what only C functions get wrong. It stays right for as
- * long as the function lives, whatever is assigned to its __code__. */
+/* The own entry of a Python function or bound method spares the detour that checks what only C functions get wrong. It
+ * stays right for as long as the function lives, whatever is assigned to its __code__. */
 static vectorcallfunc entry_of(PyObject *callable) {
-    vectorcallfunc own = krait__type(callable) == py.PyFunction_Type ? py.PyVectorcall_Function(callable) : NULL;
+    PyTypeObject  *type = krait__type(callable);
+    bool           plain = type == py.PyFunction_Type || type == py.PyMethod_Type;
+    vectorcallfunc own = plain ? py.PyVectorcall_Function(callable) : NULL;
     return own ? own : py.PyObject_Vectorcall;
+}
+
+/* A hold of the callable, in `own` if that is not NULL. Takes over the reference; NULL without memory. */
+static krait__hold *keep(krait__thread *thread, PyObject *callable, krait__hold *own) {
+    krait__hold *hold = own ? own : krait__hold_new(thread, callable, 0);
+    if (!hold) {
+        py.Py_DecRef(callable);
+        return NULL;
+    }
+    hold->object = callable;
+    hold->enter = entry_of(callable);
+    return hold;
 }
 
 krait_status krait__func_resolve(krait_func *func, krait__thread *thread, krait__hold **resolved, krait_error **err) {
     PyObject    *callable = NULL;
-    krait__hold *other = NULL;
+    krait__hold *other = NULL, *own;
     krait_status status = find(func, &callable, err);
     if (status) return status;
-    *resolved = krait__hold_new(thread, callable, 0);
-    if (!*resolved) {
-        py.Py_DecRef(callable);
-        return krait__fail_nomem(err);
-    }
-    (*resolved)->enter = entry_of(callable);
+    own = atomic_exchange(&func->own, NULL);
+    *resolved = keep(thread, callable, own);
+    if (!*resolved) return krait__fail_nomem(err);
     if (!atomic_compare_exchange_strong(&func->resolved, &other, *resolved)) { /* another thread was first: as good */
-        krait__hold_release(*resolved);
+        if (own) py.Py_DecRef(callable);
+        else krait__hold_release(*resolved);
         *resolved = other;
     }
     return KRAIT_OK;
+}
+
+krait_func *krait__func_of(krait__thread *thread, PyObject *callable, const char *name, krait_error **err) {
+    krait_func  *func = krait__zalloc(sizeof *func);
+    krait__hold *hold = NULL;
+    if (func) {
+        atomic_init(&func->refs, 1);
+        func->name = krait__strdup(name);
+        func->path = func->name;
+        py.Py_IncRef(callable);
+        hold = keep(thread, callable, NULL);
+        atomic_init(&func->resolved, hold);
+        if (hold && func->name) return func;
+    }
+    krait_func_unref(func);
+    krait__fail_nomem(err);
+    return NULL;
 }
 
 /* ---- keywords ---------------------------------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@ enum {
 };
 
 _Atomic int             krait__life;
-bool                    krait__guest;
+bool                    krait__guest, krait__careful;
 __thread krait__thread *krait__self __attribute__((tls_model("initial-exec")));
 static __thread bool    thread_is_ending __attribute__((tls_model("initial-exec")));
 krait_status (*krait__gil_wait_loaded)(krait_error **err);
@@ -206,6 +206,26 @@ void krait__gil_resume(PyThreadState *state) {
     if (state) py.PyEval_RestoreThread(state);
 }
 
+krait_status krait__gil_called(krait__thread **thread, krait_error **err) {
+    return record_get(thread, err);
+}
+
+void krait__gil_away(krait__thread *thread, krait__away *away) {
+    away->holds = thread->holds;
+    away->attaches = thread->attaches;
+    if (away->attaches) memcpy(away->attached_at, thread->attached_at, away->attaches * sizeof *away->attached_at);
+    thread->holds = thread->attaches = 0;
+    away->state = py.PyEval_SaveThread();
+}
+
+void krait__gil_back(krait__thread *thread, const krait__away *away) {
+    for (uint32_t n = thread->holds; n; n--) krait_release();
+    py.PyEval_RestoreThread(away->state);
+    thread->holds = away->holds;
+    thread->attaches = away->attaches;
+    if (away->attaches) memcpy(thread->attached_at, away->attached_at, away->attaches * sizeof *away->attached_at);
+}
+
 bool krait__gil_borrow(void (*fn)(void *user), void *user) {
     PyThreadState *state;
     if (krait__guest && !py.Py_IsInitialized()) return false;
@@ -231,10 +251,11 @@ krait_status krait_acquire(krait_error **err) {
     thread = gil.thread;
     if (gil.leave && thread->attaches == KRAIT__ATTACHES_MAX) {
         krait__gil_leave(&gil);
-        krait__fail(err, KRAIT_E_RANGE, "the GIL was acquired, let go and acquired again %d times within each other",
-                    KRAIT__ATTACHES_MAX);
+        status = krait__fail(err, KRAIT_E_RANGE,
+                             "the GIL was acquired, let go and acquired again %d times within each other",
+                             KRAIT__ATTACHES_MAX);
         krait__at(err, "acquire");
-        return KRAIT_E_RANGE;
+        return status;
     }
     thread->holds++;
     if (gil.leave) thread->attached_at[thread->attaches++] = thread->holds;
@@ -275,6 +296,15 @@ void krait__hold_release(void *owner) {
     atomic_fetch_add_explicit(&krait__lists.pending_bytes, hold->bytes, memory_order_relaxed);
     krait__stack_push(&krait__lists.holds, &hold->node);
     krait__janitor_poke();
+}
+
+/* As if it were within krait_acquire: then a hold goes on the thread's own list. */
+void krait__clear_now(krait__thread *thread, krait_value *value) {
+    if (!value->release) return;
+    thread->holds++;
+    krait_value_clear(value);
+    thread->holds--;
+    if (thread->cleared) krait__drain(thread, 0);
 }
 
 static inline void free_hold(krait__thread *thread, krait__hold *hold) {

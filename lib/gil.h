@@ -12,6 +12,8 @@
 
 #include <stdatomic.h>
 
+#include <krait/value.h>
+
 #include "janitor.h"
 #include "pyapi.h"
 
@@ -29,6 +31,9 @@ extern _Atomic int krait__life;
 
 /* Python was started by the host, which may finalise it. */
 extern bool krait__guest;
+
+/* krait__guest, or every call is to be noted: none takes a short way. */
+extern bool krait__careful;
 
 /* Keeps one Python object alive for a result; freed through the janitor's list. */
 typedef struct krait__hold {
@@ -60,6 +65,7 @@ typedef struct krait__thread {
     uint32_t         spares;
     bool             draining; /* frees cleared objects at this moment */
     krait__node     *cleared;  /* holds cleared while this thread held the GIL */
+    uint32_t         nested;   /* host functions that run, one inside the other */
     uint32_t         phase;    /* of the sampled enters: else the first of each short-lived thread would count for 64 */
     unsigned long    id;       /* as PyThreadState_SetAsyncExc wants it */
     struct krait__thread *prev, *next_alive; /* the registry, under its lock */
@@ -117,7 +123,7 @@ static inline void krait__gil_busy(krait__thread *thread, int n) {
 /* Attached by krait_acquire, no call running on it: a thread that may call at once. Between krait_acquire and
  * krait_release only a call can let the GIL go, unless the host has a Python of its own. */
 static inline bool krait__gil_is_idle(krait__thread *thread) {
-    return thread->holds && !krait__gil_in_call(thread) && !krait__guest &&
+    return thread->holds && !krait__gil_in_call(thread) && !krait__careful &&
            atomic_load_explicit(&krait__life, memory_order_relaxed) == KRAIT__OPEN;
 }
 
@@ -149,6 +155,18 @@ extern krait_status (*krait__gil_wait_loaded)(krait_error **err);
 PyThreadState *krait__gil_pause(void);
 void           krait__gil_resume(PyThreadState *state);
 
+/* The record of this thread, which Python code that it runs has entered C on: attached, in whatever state. */
+krait_status krait__gil_called(krait__thread **thread, krait_error **err);
+
+/* A host function's stay outside: the GIL is let go, and what krait_acquire counted on this thread rests meanwhile, so
+ * that acquiring and releasing starts anew. Coming back undoes what was acquired there and not released. */
+typedef struct krait__away {
+    PyThreadState *state;
+    uint32_t       holds, attaches, attached_at[KRAIT__ATTACHES_MAX];
+} krait__away;
+void krait__gil_away(krait__thread *thread, krait__away *away);
+void krait__gil_back(krait__thread *thread, const krait__away *away);
+
 /* Runs fn with a thread state that lives for that long only: for krait's own threads. */
 bool krait__gil_borrow(void (*fn)(void *user), void *user);
 
@@ -172,6 +190,8 @@ static inline krait__hold *krait__hold_new(krait__thread *thread, PyObject *obje
 }
 /* The release function of every value that owns a Python object: owner is a krait__hold. */
 void krait__hold_release(void *owner);
+/* Clears a value and frees its objects at once, in place of leaving them for later; attached. */
+void krait__clear_now(krait__thread *thread, krait_value *value);
 /* Frees what was cleared: all that this thread cleared while it held the GIL, and at most `limit` objects of the shared
  * list; attached. */
 void krait__drain(krait__thread *thread, size_t limit);

@@ -10,6 +10,8 @@
 
 #include "bridge.h"
 #include "func.h"
+#include "host.h"
+#include "leaks.h"
 #include "log.h"
 #include "mem.h"
 #include "ndarray.h"
@@ -218,8 +220,33 @@ static krait_status start(const krait_options *options, krait_error **err) {
 
 static krait_status set_up(const krait_options *options, krait_error **err) {
     krait__gil_wait_loaded = wait_loaded;
+    krait__leaks_start();
     krait__np.blas_threads = (int)options->blas_threads;
     return set_up_preload(err);
+}
+
+typedef struct offer_job {
+    krait_status  status;
+    krait_error **err;
+} offer_job;
+
+static void offer_attached(void *user) {
+    offer_job *job = user;
+    job->status = krait__host_start(job->err);
+}
+
+/* On krait's own thread where there is one: this one's stack may be too small for Python. */
+static krait_status offer_host(const krait_options *options, krait_error **err) {
+    offer_job    job = { KRAIT_OK, err };
+    krait__gil   gil;
+    krait_status status;
+    (void)options;
+    if (krait__runtime_on_main(offer_attached, &job, -1)) return job.status;
+    status = krait__gil_enter_by(&gil, KRAIT__DOOR_ANY, err);
+    if (status) return status;
+    offer_attached(&job);
+    krait__gil_leave(&gil);
+    return job.status;
 }
 
 /* The last of the paths first, so that they end up in their order. */
@@ -249,7 +276,7 @@ static krait_status compare(const krait_options *options, krait_error **err) {
 }
 
 typedef krait_status (*step_fn)(const krait_options *options, krait_error **err);
-static const step_fn first_time[] = { use_allocator, use_log, start, set_up, add_paths, preload_modules };
+static const step_fn first_time[] = { use_allocator, use_log, start, set_up, offer_host, add_paths, preload_modules };
 static const step_fn once_more[] = { compare, use_log, add_paths, preload_modules };
 
 static krait_status run_steps(const step_fn *steps, size_t count, const krait_options *options, krait_error **err) {
@@ -407,14 +434,16 @@ static krait_status shut_down(int64_t timeout_ms, krait_error **err) {
 krait_status krait_shutdown(int64_t timeout_ms, krait_error **err) {
     PyThreadState *state;
     krait_status   status;
+    bool           first;
     if (krait__stuck(err)) return (*err)->status;
     if (timeout_ms > INT64_MAX / 4000000) timeout_ms = -1;
     if (is_forked()) return krait__refuse(0, err);
     state = krait__gil_pause();
     pthread_mutex_lock(&init_lock);
-    if (atomic_load(&krait__life) == KRAIT__SHUT) status = KRAIT_OK;
-    else status = shut_down(timeout_ms, err);
+    first = atomic_load(&krait__life) != KRAIT__SHUT;
+    status = first ? shut_down(timeout_ms, err) : KRAIT_OK;
     pthread_mutex_unlock(&init_lock);
+    if (first) krait__leaks_log();
     krait__gil_resume(state);
     krait__at(err, "shutdown");
     return status;

@@ -1,13 +1,10 @@
 #include "loan.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <krait/runtime.h>
-
-#include "gil.h"
-#include "mem.h"
+#include "leaks.h"
+#include "pyerr.h"
 
 /* ---- owner objects ----------------------------------------------------------------------------------------------- */
 
@@ -75,6 +72,18 @@ PyObject *krait__loan_owner(krait__loan *loan) {
     return loan->owner;
 }
 
+krait_status krait__argument_owner(const krait_arg *arg, krait__loan *loan, bool *consumed, PyObject **owner,
+                                   krait_error **err) {
+    if (arg->value.flags & KRAIT_VALUE_OWNED_) {
+        *owner = owner_new(arg->value.release, arg->value.owner);
+        *consumed = *owner != NULL;
+    } else {
+        bool empty = loan->lo == loan->hi; /* no memory is lent, so none can escape */
+        *owner = empty ? owner_new(NULL, NULL) : krait__loan_owner(loan);
+    }
+    return *owner ? KRAIT_OK : krait__pyerr_take(KRAIT_E_PYTHON, err);
+}
+
 size_t krait__argument_name(char *buffer, size_t size, uint32_t index, const char *name) {
     int length = name ? snprintf(buffer, size, "argument %u '%s'", index + 1, name)
                       : snprintf(buffer, size, "argument %u", index + 1);
@@ -83,75 +92,14 @@ size_t krait__argument_name(char *buffer, size_t size, uint32_t index, const cha
 
 /* ---- loans that live on ------------------------------------------------------------------------------------------ */
 
-typedef struct record {
-    struct record *next, **link;
-    const void    *data;
-    size_t         bytes;
-    char          *function;
-    char           argument[96];
-} record;
-
-static struct {
-    pthread_mutex_t lock; /* guards the list; nothing is called under it */
-    record         *first;
-} records = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-/* In a forked child the lock may have been held by a thread that is not there any more; there is only one left. */
-static void lock_records(void) {
-    if (atomic_load(&krait__life) != KRAIT__FORKED) pthread_mutex_lock(&records.lock);
-}
-
-static void unlock_records(void) {
-    if (atomic_load(&krait__life) != KRAIT__FORKED) pthread_mutex_unlock(&records.lock);
-}
-
-static void record_died(void *user) {
-    record *gone = user;
-    lock_records();
-    *gone->link = gone->next;
-    if (gone->next) gone->next->link = gone->link;
-    unlock_records();
-    krait__free(gone->function);
-    krait__free(gone);
+static void survivor_died(void *user) {
+    krait__leaks_forget(user);
 }
 
 void krait__loan_survives(krait__loan *loan, const char *function) {
-    record        *survivor = krait__zalloc(sizeof *survivor);
     owner_payload *payload = payload_of(loan->owner);
-    payload->done = survivor ? record_died : NULL;
-    payload->user = survivor;
-    if (!survivor) return;
-    survivor->data = loan->lo;
-    survivor->bytes = (size_t)(loan->hi - loan->lo);
-    survivor->function = krait__strdup(function);
-    krait__argument_name(survivor->argument, sizeof survivor->argument, loan->index, loan->name);
-    lock_records();
-    survivor->next = records.first;
-    survivor->link = &records.first;
-    if (records.first) records.first->link = &survivor->next;
-    records.first = survivor;
-    unlock_records();
-}
-
-/* fn may run Python code, which may end loans: so it gets copies, and no lock is held around it. */
-size_t krait_loans(void (*fn)(void *user, const krait_loan *loan), void *user) {
-    struct shown {
-        record one;
-        char   function[256];
-    } *shown = NULL;
-    size_t count = 0, room = 0;
-    lock_records();
-    for (const record *one = records.first; one; one = one->next) count++;
-    if (fn && count) shown = krait__alloc(krait__size(count, sizeof *shown, 0));
-    for (const record *one = records.first; shown && one; one = one->next, room++) {
-        shown[room].one = *one;
-        snprintf(shown[room].function, sizeof shown->function, "%s", one->function ? one->function : "");
-    }
-    unlock_records();
-    for (size_t i = 0; i < room; i++) {
-        krait_loan loan = { shown[i].one.data, shown[i].one.bytes, shown[i].function, shown[i].one.argument, { 0, 0 } };
-        fn(user, &loan);
-    }
-    krait__free(shown);
-    return count;
+    char           argument[128];
+    krait__argument_name(argument, sizeof argument, loan->index, loan->name);
+    payload->user = krait__leaks_view(loan->lo, (size_t)(loan->hi - loan->lo), function, argument);
+    payload->done = payload->user ? survivor_died : NULL;
 }

@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include <krait/metrics.h>
-#include <krait/runtime.h>
 
 #include "gil.h"
+#include "leaks.h"
 #include "mem.h"
 
 krait_status krait_metrics_get(krait_metrics *metrics, krait_error **err) {
@@ -27,7 +27,7 @@ krait_status krait_metrics_get(krait_metrics *metrics, krait_error **err) {
     all.pending_bytes = atomic_load(&krait__lists.pending_bytes);
     all.live_results = sum.held - sum.dropped;
     all.thread_states = sum.states;
-    all.loans = krait_loans(NULL, NULL);
+    all.loans = krait__leaks_count(KRAIT_LOAN_VIEW);
     all.blocks = krait__mem_blocks();
     size = metrics->size < sizeof all ? metrics->size : sizeof all;
     all.size = metrics->size;

@@ -9,7 +9,8 @@
 #include "mem.h"
 #include "pyerr.h"
 
-krait__numpy krait__np;
+krait__numpy       krait__np;
+krait__numpy_texts krait__np_texts;
 
 /* ---- the table: slots that are the same from numpy 1.24 to 2.5 --------------------------------------------------- */
 
@@ -22,6 +23,10 @@ enum {
     SLOT_DESCR_CONVERTER = 174,
     SLOT_FEATURE_VERSION = 211,
     SLOT_SET_BASE_OBJECT = 282,
+    SLOT_STRING_LOAD = 313, /* these three since feature 0x12 (2.0) */
+    SLOT_STRING_ACQUIRE = 316,
+    SLOT_STRING_RELEASE = 318,
+    FEATURE_STRINGS = 0x12,
     SLOT_ARRAY_HEAD = 369, /* since feature 0x16 (2.5): the address of an array's fields */
     FEATURE_ARRAY_HEAD = 0x16
 };
@@ -78,6 +83,11 @@ static krait_status read_table(void *const *slots, krait_error **err) {
     fill(&np.check_from_any, slots, SLOT_CHECK_FROM_ANY);
     fill(&np.descr_converter, slots, SLOT_DESCR_CONVERTER);
     fill(&np.set_base_object, slots, SLOT_SET_BASE_OBJECT);
+    if (krait__np.feature >= FEATURE_STRINGS) {
+        fill(&krait__np_texts.load, slots, SLOT_STRING_LOAD);
+        fill(&krait__np_texts.acquire, slots, SLOT_STRING_ACQUIRE);
+        fill(&krait__np_texts.release, slots, SLOT_STRING_RELEASE);
+    }
     return KRAIT_OK;
 }
 
@@ -190,59 +200,87 @@ static bool read_unit(const char *text, krait_dtype *dtype) {
     return dtype->unit != KRAIT_GENERIC;
 }
 
+bool krait__descr_is_objects(PyObject *descr) {
+    PyObject   *kind = py.PyObject_GetAttrString(descr, "kind");
+    const char *text = kind ? py.PyUnicode_AsUTF8AndSize(kind, NULL) : NULL;
+    bool        objects = text && (*text == 'O' || *text == 'T');
+    if (kind) py.Py_DecRef(kind);
+    py.PyErr_Clear();
+    return objects;
+}
+
 static krait_status unsupported(PyObject *descr, krait_error **err) {
     PyObject   *name = py.PyObject_GetAttrString(descr, "name");
     const char *text = name ? py.PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
     py.PyErr_Clear();
     krait__fail(err, KRAIT_E_UNSUPPORTED,
                 "arrays of dtype %s are not supported: krait takes bool, integers, floats up to 64 bits, complex, "
-                "datetime64, timedelta64 and records of these; convert with astype",
+                "datetime64, timedelta64, S, U and records of these; convert with astype",
                 text ? text : "?");
     if (name) py.Py_DecRef(name);
     return KRAIT_E_UNSUPPORTED;
 }
 
-static krait_status read_fields(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, krait_error **err);
+/* A record that is being read: how deep in it, and how many fields it has had so far. */
+typedef struct reading {
+    int    depth;
+    size_t total;
+} reading;
 
-krait_status krait__descr_read(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, krait_error **err) {
+static krait_status read_fields(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, reading *reading,
+                                krait_error **err);
+
+/* numpy's type string, "<f8": all of a dtype but the fields of a record. False: krait has no such dtype. */
+static bool read_format(const char *text, krait_dtype *dtype) {
+    char    kind = text[0] ? text[1] : 0;
+    long    size = kind ? strtol(text + 2, NULL, 10) : 0;
+    uint8_t code = code_of(kind, size);
+    if (kind == 'S') code = KRAIT_FIXED_BYTES;
+    if (kind == 'U') code = KRAIT_FIXED_TEXT;
+    if (kind == 'V' && size > 0) code = KRAIT_STRUCT;
+    if (code == KRAIT_FIXED_TEXT) size *= 4;
+    if (!code || size < 0 || size > INT32_MAX) return false;
+    *dtype = krait_dtype_make_(code, 0, (uint32_t)size, 0);
+    dtype->swapped = size > 1 && text[0] != '|' && (text[0] == '>') != big_endian();
+    return (code != KRAIT_DATETIME && code != KRAIT_TIMEDELTA) || read_unit(text + 3, dtype);
+}
+
+static krait_status descr_read(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, reading *reading,
+                               krait_error **err) {
     PyObject    *str = py.PyObject_GetAttr(descr, krait__np.str_attr);
     const char  *text = str ? py.PyUnicode_AsUTF8AndSize(str, NULL) : NULL;
-    char        *rest;
-    long         size;
     krait_status status = KRAIT_OK;
     *fields = NULL;
-    if (!text) return krait__pyerr_take(KRAIT_E_UNSUPPORTED, err); /* getattr failed: out of memory at worst */
-    size = text[0] && text[1] ? strtol(text + 2, &rest, 10) : 0;
-    *dtype = krait_dtype_make_(text[0] ? code_of(text[1], size) : 0, 0, (uint32_t)size, 0);
-    dtype->swapped = size > 1 && (text[0] == '>') != big_endian() && text[0] != '|';
-    if (dtype->code == KRAIT_DATETIME || dtype->code == KRAIT_TIMEDELTA) {
-        if (!read_unit(rest, dtype)) status = unsupported(descr, err);
-    } else if (text[0] && text[1] == 'V' && size > 0) {
-        dtype->code = KRAIT_STRUCT;
-        dtype->swapped = 0;
-        status = read_fields(descr, dtype, fields, err);
-    } else if (!dtype->code) {
-        status = unsupported(descr, err);
-    }
-    py.Py_DecRef(str);
+    if (!text) status = krait__pyerr_take(KRAIT_E_PYTHON, err);
+    else if (!read_format(text, dtype)) status = unsupported(descr, err);
+    else if (dtype->code == KRAIT_STRUCT) status = read_fields(descr, dtype, fields, reading, err);
+    if (str) py.Py_DecRef(str);
     return status;
+}
+
+krait_status krait__descr_read(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, krait_error **err) {
+    reading reading = { 0, 0 };
+    return descr_read(descr, dtype, fields, &reading, err);
+}
+
+/* An int that fits; what is wrong shows in PyErr_Occurred. */
+static int64_t whole(PyObject *number) {
+    int overflow;
+    return py.PyLong_AsLongLongAndOverflow(number, &overflow);
 }
 
 /* A record may have fields of dtypes that krait does not read: they get code 0, and only reading such a field is an
  * error. */
 static krait_status read_field_dtype(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields,
-                                     krait_error **err) {
+                                     reading *reading, krait_error **err) {
     krait_error *refusal = NULL;
-    krait_status status = krait__descr_read(descr, dtype, fields, &refusal);
-    PyObject    *size;
-    int          overflow;
+    krait_status status = descr_read(descr, dtype, fields, reading, &refusal);
     if (status == KRAIT_E_UNSUPPORTED) {
+        PyObject *size = py.PyObject_GetAttrString(descr, "itemsize");
         krait_error_clear(&refusal);
-        size = py.PyObject_GetAttrString(descr, "itemsize");
-        if (!size) return krait__pyerr_take(KRAIT_E_PYTHON, err);
-        *dtype = krait_dtype_make_(0, 0, (uint32_t)py.PyLong_AsLongLongAndOverflow(size, &overflow), 0);
-        py.Py_DecRef(size);
-        return KRAIT_OK;
+        *dtype = krait_dtype_make_(0, 0, size ? (uint32_t)whole(size) : 0, 0);
+        if (size) py.Py_DecRef(size);
+        return py.PyErr_Occurred() ? krait__pyerr_take(KRAIT_E_PYTHON, err) : KRAIT_OK;
     }
     if (err && !*err) *err = refusal;
     else krait_error_clear(&refusal);
@@ -250,83 +288,143 @@ static krait_status read_field_dtype(PyObject *descr, krait_dtype *dtype, struct
 }
 
 /* One row of krait._bridge.fields: (name, offset, dtype, shape). */
-static krait_status read_field(PyObject *row, krait_field *field, krait_error **err) {
+static krait_status read_field(PyObject *row, krait_field *field, reading *reading, krait_error **err) {
     PyObject            *shape = py.PyTuple_GetItem(row, 3);
     struct krait_struct *nested;
     const char          *name = py.PyUnicode_AsUTF8AndSize(py.PyTuple_GetItem(row, 0), NULL);
-    int                  overflow;
     int64_t             *lengths;
     krait_status         status;
     if (!name) return krait__pyerr_take(KRAIT_E_ENCODING, err);
     field->name = krait__strdup(name);
-    field->offset = py.PyLong_AsLongLongAndOverflow(py.PyTuple_GetItem(row, 1), &overflow);
-    status = read_field_dtype(py.PyTuple_GetItem(row, 2), &field->dtype, &nested, err);
+    field->offset = whole(py.PyTuple_GetItem(row, 1));
+    if (py.PyErr_Occurred()) return krait__pyerr_take(KRAIT_E_PYTHON, err);
+    status = read_field_dtype(py.PyTuple_GetItem(row, 2), &field->dtype, &nested, reading, err);
     if (nested) field->dtype.of.fields = nested;
     if (status) return status;
     field->ndim = (int32_t)py.PyTuple_Size(shape);
     field->shape = lengths = field->ndim ? krait__alloc(krait__size((size_t)field->ndim, sizeof *lengths, 0)) : NULL;
     if (!field->name || (field->ndim && !lengths)) return krait__fail_nomem(err);
-    for (int32_t i = 0; i < field->ndim; i++)
-        lengths[i] = py.PyLong_AsLongLongAndOverflow(py.PyTuple_GetItem(shape, i), &overflow);
-    return KRAIT_OK;
+    for (int32_t i = 0; i < field->ndim; i++) lengths[i] = whole(py.PyTuple_GetItem(shape, i));
+    return py.PyErr_Occurred() ? krait__pyerr_take(KRAIT_E_PYTHON, err) : KRAIT_OK;
 }
 
-static krait_status read_fields(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, krait_error **err) {
-    PyObject    *names = py.PyObject_GetAttrString(descr, "names"), *rows;
-    Py_ssize_t   count;
+/* All rows of krait._bridge.fields. */
+static krait_status read_rows(PyObject *rows, struct krait_struct *fields, reading *reading, krait_error **err) {
     krait_status status = KRAIT_OK;
-    if (!names || names == py._Py_NoneStruct) { /* a void without fields */
-        if (names) py.Py_DecRef(names);
-        py.PyErr_Clear();
-        return unsupported(descr, err);
-    }
+    reading->total += fields->count;
+    if (reading->depth >= KRAIT__RECORD_DEPTH_MAX)
+        return krait__fail(err, KRAIT_E_UNSUPPORTED, "a dtype nests records deeper than %d", KRAIT__RECORD_DEPTH_MAX);
+    if (reading->total > KRAIT__FIELDS_MAX)
+        return krait__fail(err, KRAIT_E_UNSUPPORTED, "a dtype has more than %d fields in all", KRAIT__FIELDS_MAX);
+    reading->depth++;
+    for (size_t i = 0; i < fields->count && !status; i++)
+        status = read_field(py.PyTuple_GetItem(rows, (Py_ssize_t)i), &fields->fields[i], reading, err);
+    reading->depth--;
+    return status;
+}
+
+static krait_status read_fields(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, reading *reading,
+                                krait_error **err) {
+    PyObject    *names = py.PyObject_GetAttrString(descr, "names"), *rows;
+    krait_status status;
+    if (!names) return krait__pyerr_take(KRAIT_E_PYTHON, err);
     py.Py_DecRef(names);
+    if (names == py._Py_NoneStruct) return unsupported(descr, err); /* a void without fields */
     rows = krait__bridge_call("fields", descr, NULL);
-    if (!rows) return krait__pyerr_take(KRAIT_E_UNSUPPORTED, err);
-    count = py.PyTuple_Size(rows);
-    *fields = krait__struct_new((size_t)count);
-    if (!*fields) status = krait__fail_nomem(err);
-    for (Py_ssize_t i = 0; i < count && !status; i++)
-        status = read_field(py.PyTuple_GetItem(rows, i), &(*fields)->fields[i], err);
+    if (!rows) return krait__pyerr_take(KRAIT_E_PYTHON, err);
+    *fields = krait__struct_new((size_t)py.PyTuple_Size(rows));
+    status = *fields ? read_rows(rows, *fields, reading, err) : krait__fail_nomem(err);
     py.Py_DecRef(rows);
     if (status) {
         krait__struct_free(*fields);
         *fields = NULL;
+        return status;
     }
+    (*fields)->size = dtype->item_size;
     dtype->of.fields = *fields;
+    return KRAIT_OK;
+}
+
+PyObject *krait__arrays_call(const char *name, PyObject *argument) {
+    static PyObject *module; /* under the GIL; kept for good */
+    PyObject        *function, *answer;
+    if (!module) module = py.PyImport_ImportModule("krait._arrays");
+    function = module ? py.PyObject_GetAttrString(module, name) : NULL;
+    if (!function) return NULL;
+    answer = py.PyObject_Vectorcall(function, &argument, 1, NULL);
+    py.Py_DecRef(function);
+    return answer;
+}
+
+/* dtypes of records by their recipe, since numpy takes tens of us to make one. Kept for good, but for a bound. */
+enum { KNOWN_RECORDS_MAX = 256 };
+static struct {
+    PyObject *by_recipe; /* under the GIL, like the rest */
+    int       count;
+} records;
+
+static bool remember(const char *recipe, PyObject *descr) {
+    if (records.by_recipe && records.count == KNOWN_RECORDS_MAX) {
+        py.Py_DecRef(records.by_recipe);
+        records.by_recipe = NULL;
+    }
+    if (!records.by_recipe) {
+        records.by_recipe = py.PyDict_New();
+        records.count = 0;
+    }
+    records.count++;
+    return records.by_recipe && !py.PyDict_SetItemString(records.by_recipe, recipe, descr);
+}
+
+static PyObject *make_record(const char *recipe) {
+    PyObject *text = py.PyUnicode_FromStringAndSize(recipe, (Py_ssize_t)strlen(recipe)), *descr = NULL;
+    if (text) descr = krait__arrays_call("record_type", text);
+    if (text) py.Py_DecRef(text);
+    if (!descr || remember(recipe, descr)) return descr;
+    py.Py_DecRef(descr);
+    return NULL;
+}
+
+static krait_status record_of(const char *recipe, PyObject **descr, krait_error **err) {
+    *descr = records.by_recipe ? py.PyDict_GetItemString(records.by_recipe, recipe) : NULL;
+    if (*descr) {
+        py.Py_IncRef(*descr);
+        return KRAIT_OK;
+    }
+    py.PyErr_Clear();
+    *descr = make_record(recipe);
+    return *descr ? KRAIT_OK : krait__pyerr_take(KRAIT_E_UNSUPPORTED, err);
+}
+
+/* Descriptions that krait_struct_new made carry their recipe; those read from a result do not. */
+static krait_status make_struct(const struct krait_struct *fields, PyObject **descr, krait_error **err) {
+    char        *recipe;
+    krait_status status;
+    if (fields->recipe) return record_of(fields->recipe, descr, err);
+    status = krait__struct_recipe(fields, &recipe, err);
+    if (status) return status;
+    status = record_of(recipe, descr, err);
+    krait__free(recipe);
     return status;
 }
 
-/* numpy's text for a dtype: ">f8", "<M8[25s]". */
-static void descr_text(krait_dtype dtype, char *text, size_t size) {
-    static const char kinds[] = "?biiiiuuuufffccMm";
-    bool              big = big_endian() != (dtype.swapped != 0);
-    char              kind = kinds[dtype.code], order = dtype.item_size == 1 ? '|' : big ? '>' : '<';
-    if (dtype.code < KRAIT_DATETIME) snprintf(text, size, "%c%c%u", order, kind, (unsigned)dtype.item_size);
-    else if (dtype.unit == KRAIT_GENERIC) snprintf(text, size, "%c%c8", order, kind);
-    else snprintf(text, size, "%c%c8[%lld%s]", order, kind, (long long)dtype.of.count, units[dtype.unit]);
-}
-
 krait_status krait__descr_make(krait_dtype dtype, PyObject **descr, krait_error **err) {
-    char      text[64];
-    PyObject *name;
+    krait_status status = KRAIT_OK;
+    char         text[64];
+    PyObject    *name;
     if (dtype.code <= KRAIT_C128 && !dtype.swapped) {
         *descr = krait__np.descr[dtype.code];
         py.Py_IncRef(*descr);
         return KRAIT_OK;
     }
-    if (dtype.code == KRAIT_STRUCT)
-        return krait__fail(err, KRAIT_E_UNSUPPORTED,
-                           "arrays of records are passed on only as krait_borrow of a result, for now");
-    descr_text(dtype, text, sizeof text);
+    if (dtype.code == KRAIT_STRUCT) return make_struct(dtype.of.fields, descr, err);
+    if (!dtype.item_size) /* it would read one character each */
+        return krait__fail(err, KRAIT_E_UNSUPPORTED, "numpy has no arrays of text or bytes of width 0");
+    krait__dtype_format(dtype, text, sizeof text);
     name = py.PyUnicode_FromStringAndSize(text, (Py_ssize_t)strlen(text));
-    if (!name || !np.descr_converter(name, descr)) {
-        krait_status status = krait__pyerr_take(KRAIT_E_UNSUPPORTED, err);
-        if (name) py.Py_DecRef(name);
-        return status;
-    }
-    py.Py_DecRef(name);
-    return KRAIT_OK;
+    if (!name || !np.descr_converter(name, descr)) status = krait__pyerr_take(KRAIT_E_UNSUPPORTED, err);
+    if (name) py.Py_DecRef(name);
+    return status;
 }
 
 /* ---- arrays ------------------------------------------------------------------------------------------------------ */
@@ -355,16 +453,6 @@ krait_status krait__array_over(const krait_value *value, bool writable, PyObject
     return status;
 }
 
-/* Records keep the order of their bytes, which their fields tell: asked for native ones, numpy 2 would also move the
- * fields together. */
-static int what_c_can_read(PyObject *array) {
-    PyObject *names = py.PyObject_GetAttrString(krait__head(array)->descr, "names");
-    bool      records = names && names != py._Py_NoneStruct;
-    if (names) py.Py_DecRef(names);
-    py.PyErr_Clear();
-    return NPY_C | NPY_ALIGNED | NPY_ENSUREARRAY | (records ? 0 : NPY_NOTSWAPPED);
-}
-
 PyObject *krait__array_over_plain(const krait_value *value, PyObject *owner) {
     PyObject *descr = krait__np.descr[value->as.array.dtype.code], *array;
     py.Py_IncRef(descr);
@@ -379,10 +467,32 @@ PyObject *krait__array_over_plain(const krait_value *value, PyObject *owner) {
     return NULL;
 }
 
+/* What C can read. Records are not asked for it: their fields say their own order of bytes, and numpy 2 would move the
+ * fields together. */
+enum { NPY_PLAIN = NPY_C | NPY_ALIGNED | NPY_ENSUREARRAY | NPY_NOTSWAPPED };
+
+/* False with an exception set when that cannot be told. */
+static bool tell_records(PyObject *array, bool *records) {
+    PyObject *names = py.PyObject_GetAttrString(krait__head(array)->descr, "names");
+    if (!names) return false;
+    *records = names != py._Py_NoneStruct;
+    py.Py_DecRef(names);
+    return true;
+}
+
 PyObject *krait__array_copy(PyObject *array) {
-    return np.check_from_any(array, NULL, 0, 0, what_c_can_read(array) | NPY_ENSURECOPY, NULL);
+    bool records;
+    if (!tell_records(array, &records)) return NULL;
+    if (records) return krait__arrays_call("copy_records", array);
+    return np.check_from_any(array, NULL, 0, 0, NPY_PLAIN | NPY_ENSURECOPY, NULL);
 }
 
 PyObject *krait__array_plain(PyObject *array) {
-    return np.check_from_any(array, NULL, 0, 0, what_c_can_read(array), NULL);
+    const int lies_well = NPY_C | NPY_ALIGNED;
+    bool      records;
+    if (!tell_records(array, &records)) return NULL;
+    if (!records) return np.check_from_any(array, NULL, 0, 0, NPY_PLAIN, NULL);
+    if ((krait__head(array)->flags & lies_well) != lies_well) return krait__arrays_call("copy_records", array);
+    py.Py_IncRef(array);
+    return array;
 }

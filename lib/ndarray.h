@@ -19,6 +19,19 @@ typedef struct krait__numpy {
 } krait__numpy;
 extern krait__numpy krait__np;
 
+/* numpy's own calls for the texts of StringDType arrays (its NpyString API, slots 313, 316, 318); NULL before numpy 2.
+ * `allocator` is a lock: no Python while it is held. load: 0, 1 for a missing text, -1 with an exception set. */
+typedef struct krait__numpy_text {
+    size_t      size;
+    const char *data;
+} krait__numpy_text;
+typedef struct krait__numpy_texts {
+    int (*load)(void *allocator, const void *element, krait__numpy_text *text);
+    void *(*acquire)(PyObject *descr);
+    void (*release)(void *allocator);
+} krait__numpy_texts;
+extern krait__numpy_texts krait__np_texts;
+
 /* Imports numpy and fills the table, once. KRAIT_E_NO_NUMPY with the traceback when that fails. */
 krait_status krait__numpy_load(krait_error **err);
 
@@ -63,7 +76,10 @@ static inline krait__array_head *krait__head(PyObject *array) {
  * KRAIT_E_UNSUPPORTED names what numpy calls it. */
 krait_status krait__descr_read(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, krait_error **err);
 
-/* New reference to numpy's object for a krait_dtype. Records are refused. */
+/* Are its elements Python objects, or texts of StringDType? */
+bool krait__descr_is_objects(PyObject *descr);
+
+/* New reference to numpy's object for a krait_dtype that passed krait__dtype_check. */
 krait_status krait__descr_make(krait_dtype dtype, PyObject **descr, krait_error **err);
 
 /* New array over memory that passed krait__array_check; takes over the reference `owner`, which keeps the memory. */
@@ -73,8 +89,11 @@ krait_status krait__array_over(const krait_value *value, bool writable, PyObject
 /* The same for what krait__array_quick takes, read-only; NULL with an exception set. */
 PyObject *krait__array_over_plain(const krait_value *value, PyObject *owner);
 
+/* Calls a function of krait._arrays; new reference or NULL with an exception set. */
+PyObject *krait__arrays_call(const char *name, PyObject *argument);
+
 /* New references: a C-contiguous copy in any case; one that is C-contiguous, aligned and native, a copy only where
- * needed. */
+ * needed. Of records the padding too is copied. */
 PyObject *krait__array_copy(PyObject *array);
 PyObject *krait__array_plain(PyObject *array);
 

@@ -6,6 +6,8 @@
 #include "bridge.h"
 #include "mem.h"
 
+#define CAPSULE "krait_error"
+
 /* ---- reading the tuple that krait._bridge.describe makes --------------------------------------------------------- */
 
 static char *text_at(PyObject *tuple, Py_ssize_t index) {
@@ -38,26 +40,84 @@ static void read_notes(krait_error *error, PyObject *notes) {
     for (Py_ssize_t i = 0; error->notes && i < count; i++) error->notes[error->note_count++] = text_at(notes, i);
 }
 
+/* The krait_error that a krait.Error was made of; NULL for one that was not, and for other exceptions. */
+static const krait_error *native_of(PyObject *described) {
+    PyObject          *own = py.PyTuple_GetItem(described, 6);
+    const krait_error *native = NULL;
+    if (own != py._Py_NoneStruct && !krait__is(own, py.PyTuple_Type)) native = py.PyCapsule_GetPointer(own, CAPSULE);
+    py.PyErr_Clear();
+    return native;
+}
+
+/* The status that a krait.Error has. A name that is no failure's is KRAIT_E_PYTHON. */
+static krait_status own_status(PyObject *described, krait_status status) {
+    PyObject          *own = py.PyTuple_GetItem(described, 6);
+    const krait_error *native = native_of(described);
+    krait_status       named;
+    const char        *name;
+    if (native) return native->status;
+    if (!krait__is(own, py.PyTuple_Type)) return status;
+    name = py.PyUnicode_AsUTF8AndSize(py.PyTuple_GetItem(own, 0), NULL);
+    if (!name) py.PyErr_Clear();
+    named = krait__status_named(name);
+    return named ? named : KRAIT_E_PYTHON;
+}
+
+static void drop_notes(krait_error *error) {
+    while (error->note_count) krait__free(error->notes[--error->note_count]);
+    krait__free(error->notes);
+    error->notes = NULL;
+}
+
+/* As it was, with its causes; where no Python code had been, the way through Python is added, as are new notes. */
+static krait_error *read_native(PyObject *described, const krait_error *native) {
+    PyObject    *notes = py.PyTuple_GetItem(described, 4);
+    krait_error *error = NULL;
+    krait__error_copy(native, &error);
+    if (error->fixed) return error;
+    if (!native->traceback) error->traceback = text_at(described, 2);
+    if (!native->traceback && !native->frame_count) read_frames(error, py.PyTuple_GetItem(described, 3));
+    if ((size_t)py.PyTuple_Size(notes) > native->note_count) {
+        drop_notes(error);
+        read_notes(error, notes);
+    }
+    return error;
+}
+
 /* One exception; the caller goes on with the cause, the sixth item. */
 static krait_error *read_described(PyObject *described, krait_status status) {
-    krait_error *error = krait__error_make(status);
+    const krait_error *native = native_of(described);
+    PyObject          *own = py.PyTuple_GetItem(described, 6);
+    krait_error       *error;
+    if (native) return read_native(described, native);
+    error = krait__error_make(own_status(described, status));
     if (!error) return NULL;
     error->python_type = text_at(described, 0);
     error->message = text_at(described, 1);
     error->traceback = text_at(described, 2);
     read_frames(error, py.PyTuple_GetItem(described, 3));
     read_notes(error, py.PyTuple_GetItem(described, 4));
+    if (krait__is(own, py.PyTuple_Type)) error->step = text_at(own, 1);
     return error;
+}
+
+/* An error that goes through Python again and again, each time as the cause of another, grows by its own causes. */
+static void limit_chain(krait_error *error) {
+    for (int i = 1; error && i < KRAIT__CAUSES_MAX; i++) error = error->cause;
+    if (!error || error->fixed) return;
+    krait__error_free(error->cause);
+    error->cause = NULL;
 }
 
 static krait_error *read_chain(PyObject *described, krait_status status) {
     krait_error *first = NULL, **last = &first;
     while (described && described != py._Py_NoneStruct) {
         *last = read_described(described, status);
-        if (!*last) break;
+        if (!*last || (*last)->fixed) break;
         last = &(*last)->cause;
-        described = py.PyTuple_GetItem(described, 5);
+        described = py.PyTuple_GetItem(described, 5); /* none after one that brought its causes along */
     }
+    limit_chain(first);
     return first;
 }
 
@@ -102,7 +162,8 @@ static krait_error *describe_roughly(PyObject *exception, krait_status status) {
 
 static krait_status status_of(PyObject *exception, krait_status status) {
     if (py.PyErr_GivenExceptionMatches(exception, *py.PyExc_SystemExit)) return KRAIT_E_EXIT;
-    return status;
+    if (status == KRAIT_E_PYTHON) return status; /* what a function raises is its own */
+    return py.PyErr_GivenExceptionMatches(exception, *py.PyExc_MemoryError) ? KRAIT_E_NOMEM : status;
 }
 
 krait_status krait__pyerr_take(krait_status status, krait_error **err) {
@@ -111,15 +172,73 @@ krait_status krait__pyerr_take(krait_status status, krait_error **err) {
     if (!exception) return krait__fail_nomem(err);
     status = status_of(exception, status);
     described = describe(exception); /* also without an err: it clears the frames */
+    if (described && status != KRAIT_E_EXIT) status = own_status(described, status);
     if (err && !*err) {
         error = described ? read_chain(described, status) : describe_roughly(exception, status);
         if (error) *err = error;
-        else status = krait__fail_nomem(err);
+        status = error ? error->status : krait__fail_nomem(err);
     }
     if (described) py.Py_DecRef(described);
     py.Py_DecRef(exception);
     return status;
 }
+
+/* ---- raising ----------------------------------------------------------------------------------------------------- */
+
+static void capsule_dies(PyObject *capsule) {
+    krait__error_free(py.PyCapsule_GetPointer(capsule, CAPSULE));
+}
+
+/* A host's texts need not be UTF-8. */
+static PyObject *text_or_none(const char *text) {
+    if (text) return py.PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
+    py.Py_IncRef(py._Py_NoneStruct);
+    return py._Py_NoneStruct;
+}
+
+/* Status, message, step, type, traceback, and the notes. */
+static PyObject *tell_one(const krait_error *error) {
+    const char *const texts[] = { krait_status_name(error->status), krait_error_message(error), krait_error_step(error),
+                                  error->python_type, error->traceback };
+    enum { TEXTS = sizeof texts / sizeof *texts };
+    PyObject *told = py.PyTuple_New((Py_ssize_t)(TEXTS + error->note_count));
+    for (size_t i = 0; told && i < TEXTS + error->note_count; i++) {
+        PyObject *text = text_or_none(i < TEXTS ? texts[i] : error->notes[i - TEXTS]);
+        if (text && !py.PyTuple_SetItem(told, (Py_ssize_t)i, text)) continue;
+        py.Py_DecRef(told);
+        return NULL;
+    }
+    return told;
+}
+
+static PyObject *tell_chain(const krait_error *error) {
+    Py_ssize_t         count = 0;
+    PyObject          *told;
+    const krait_error *cause = error;
+    for (; cause; cause = cause->cause) count++;
+    told = py.PyTuple_New(count);
+    for (Py_ssize_t i = 0; told && i < count; i++, error = error->cause) {
+        PyObject *one = tell_one(error);
+        if (one && !py.PyTuple_SetItem(told, i, one)) continue;
+        py.Py_DecRef(told);
+        return NULL;
+    }
+    return told;
+}
+
+PyObject *krait__pyerr_raise(krait_error *error) {
+    PyObject *capsule = py.PyCapsule_New(error, CAPSULE, capsule_dies);
+    PyObject *told = capsule ? tell_chain(error) : NULL;
+    PyObject *exception = told ? krait__bridge_call("make_error", told, capsule) : NULL;
+    if (exception) py.PyErr_SetObject((PyObject *)krait__type(exception), exception);
+    if (!capsule) krait__error_free(error);
+    if (exception) py.Py_DecRef(exception);
+    if (told) py.Py_DecRef(told);
+    if (capsule) py.Py_DecRef(capsule);
+    return NULL;
+}
+
+/* ---- asking about exceptions and types --------------------------------------------------------------------------- */
 
 bool krait__pyerr_is(PyObject *type) {
     PyObject *set = py.PyErr_Occurred();

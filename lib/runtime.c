@@ -239,7 +239,7 @@ krait_status krait__runtime_start(const krait_options *options, bool *final, kra
     loaded = is_loaded(&handle);
     if (loaded && (status = krait__pyapi_load(handle, err))) return status;
     if (loaded && py.Py_IsInitialized()) {
-        krait__runtime.attached = krait__guest = true;
+        krait__runtime.attached = krait__guest = krait__careful = true;
         status = krait__runtime_compare(options, err);
         return status ? status : attach_running(err);
     }

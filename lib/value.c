@@ -10,12 +10,13 @@
 #include <string.h>
 
 #include "error.h"
+#include "instant.h"
 #include "mem.h"
+#include "table.h"
 
 enum {
     LINE_MAX_ = 1024, /* a dtype's name and 32 lengths of 20 digits need some 800 */
     NAMES_SHOWN = 20, /* names listed when one was not found */
-    NAME_SHOWN = 100, /* bytes of each */
     DATA_ALIGN = 64   /* of copied arrays: a cache line, and what vector instructions like */
 };
 
@@ -42,15 +43,6 @@ static const char *plural(uint64_t n) {
     return n == 1 ? "" : "s";
 }
 
-/* Bytes of a name to show: all, or as many whole UTF-8 characters as fit. */
-static int shown(const char *name) {
-    size_t n = 0;
-    while (n < NAME_SHOWN && name[n]) n++;
-    if (name[n])
-        while (n > 0 && ((unsigned char)name[n] & 0xc0) == 0x80) n--;
-    return (int)n;
-}
-
 /* ---- dtypes ------------------------------------------------------------------------------------------------------ */
 
 struct dtype_row {
@@ -66,10 +58,12 @@ static const struct dtype_row dtype_rows[] = {
         [KRAIT_DATETIME] = { 8, 8, "datetime64", 'M' },
     [KRAIT_TIMEDELTA] = { 8, 8, "timedelta64", 'm' },
     [KRAIT_STRUCT] = { 0, 1, "struct", 0 },
+    [KRAIT_FIXED_BYTES] = { 0, 1, "bytes of fixed width (S)", 'S' },
+    [KRAIT_FIXED_TEXT] = { 0, 4, "text of fixed width (U)", 'U' },
 };
 
 static bool is_code(int code) {
-    return code >= KRAIT_BOOL && code <= KRAIT_STRUCT;
+    return code >= KRAIT_BOOL && code <= KRAIT_FIXED_TEXT;
 }
 
 static bool is_time(uint8_t code) {
@@ -80,6 +74,17 @@ static bool is_complex(uint8_t code) {
     return code == KRAIT_C64 || code == KRAIT_C128;
 }
 
+static bool is_fixed(uint8_t code) {
+    return code == KRAIT_FIXED_BYTES || code == KRAIT_FIXED_TEXT;
+}
+
+/* Bytes that change places when the byte order does. */
+static uint32_t swap_width(krait_dtype dtype) {
+    if (dtype.code == KRAIT_FIXED_TEXT) return 4;
+    if (dtype.code == KRAIT_FIXED_BYTES) return 1;
+    return is_complex(dtype.code) ? dtype.item_size / 2 : dtype.item_size;
+}
+
 /* As numpy has it: complex numbers align like their halves, records not at all. */
 static uint32_t align_of(uint8_t code) {
     if (!is_code(code)) return 1;
@@ -87,7 +92,7 @@ static uint32_t align_of(uint8_t code) {
 }
 
 static char letter_of(uint8_t code) {
-    if (is_time(code)) return dtype_rows[code].letter;
+    if (dtype_rows[code].letter) return dtype_rows[code].letter;
     if (is_complex(code)) return 'c';
     if (code >= KRAIT_F16) return 'f';
     return code >= KRAIT_U8 ? 'u' : 'i';
@@ -100,6 +105,11 @@ static void add_unit(struct line *line, krait_dtype dtype) {
     else if (dtype.unit != KRAIT_GENERIC) add(line, "[%" PRId64 "%s]", dtype.of.count, units[dtype.unit]);
 }
 
+/* "S8", "U5": characters, as numpy counts them. */
+static uint32_t letter_count(krait_dtype dtype) {
+    return dtype.code == KRAIT_FIXED_TEXT ? dtype.item_size / 4 : dtype.item_size;
+}
+
 static void add_dtype(struct line *line, krait_dtype dtype) {
     const char  order = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? '>' : '<';
     const char *name = is_code(dtype.code) ? dtype_rows[dtype.code].name : NULL;
@@ -108,12 +118,24 @@ static void add_dtype(struct line *line, krait_dtype dtype) {
     } else if (dtype.code == KRAIT_STRUCT) {
         size_t count = krait_dtype_fields(dtype, NULL);
         add(line, "struct of %zu field%s", count, plural(count));
+    } else if (is_fixed(dtype.code)) {
+        if (dtype.swapped && swap_width(dtype) > 1) add(line, "%c", order);
+        add(line, "%c%" PRIu32, letter_of(dtype.code), letter_count(dtype));
     } else if (dtype.swapped && dtype_rows[dtype.code].bytes > 1) {
         add(line, "%c%c%u", order, letter_of(dtype.code), (unsigned)dtype_rows[dtype.code].bytes);
     } else {
         add(line, "%s", name);
     }
     if (is_time(dtype.code)) add_unit(line, dtype);
+}
+
+size_t krait__dtype_format(krait_dtype dtype, char *buffer, size_t size) {
+    bool        little = (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) != (dtype.swapped != 0);
+    struct line line = { 0, "" };
+    add(&line, "%c", swap_width(dtype) == 1 ? '|' : little ? '<' : '>');
+    add(&line, "%c%" PRIu32, dtype.code == KRAIT_BOOL ? 'b' : letter_of(dtype.code), letter_count(dtype));
+    if (is_time(dtype.code)) add_unit(&line, dtype);
+    return krait__copy_out(line.text, line.size, buffer, size);
 }
 
 size_t krait_dtype_fields(krait_dtype dtype, const krait_field **fields) {
@@ -126,49 +148,6 @@ size_t krait_dtype_name(krait_dtype dtype, char *buffer, size_t size) {
     struct line line = { 0, "" };
     add_dtype(&line, dtype);
     return krait__copy_out(line.text, line.size, buffer, buffer ? size : 0);
-}
-
-/* ---- fields of records ------------------------------------------------------------------------------------------- */
-
-struct krait_struct *krait__struct_new(size_t count) {
-    struct krait_struct *made = krait__zalloc(krait__size(count, sizeof(krait_field), sizeof *made));
-    if (!made) return NULL;
-    made->count = count;
-    made->fields = (krait_field *)(void *)(made + 1);
-    return made;
-}
-
-static bool copy_field(krait_field *to, const krait_field *from) {
-    size_t   bytes = (size_t)from->ndim * sizeof *from->shape;
-    int64_t *shape = NULL;
-    *to = *from;
-    to->name = krait__strdup(from->name);
-    if (from->ndim > 0) shape = krait__alloc(bytes);
-    if (shape) memcpy(shape, from->shape, bytes);
-    to->shape = shape;
-    if (from->dtype.code == KRAIT_STRUCT) to->dtype.of.fields = krait__struct_copy(from->dtype.of.fields);
-    return to->name && (shape || from->ndim <= 0) && (from->dtype.code != KRAIT_STRUCT || to->dtype.of.fields);
-}
-
-struct krait_struct *krait__struct_copy(const struct krait_struct *from) {
-    struct krait_struct *made = krait__struct_new(from->count);
-    for (size_t i = 0; made && i < from->count; i++) {
-        if (copy_field(&made->fields[i], &from->fields[i])) continue;
-        krait__struct_free(made);
-        return NULL;
-    }
-    return made;
-}
-
-void krait__struct_free(struct krait_struct *fields) {
-    for (size_t i = 0; fields && i < fields->count; i++) {
-        krait_field *field = &fields->fields[i];
-        krait__free((char *)(uintptr_t)field->name);
-        krait__free((int64_t *)(uintptr_t)field->shape);
-        if (field->dtype.code == KRAIT_STRUCT)
-            krait__struct_free((struct krait_struct *)(uintptr_t)field->dtype.of.fields);
-    }
-    krait__free(fields);
 }
 
 /* ---- descriptions ------------------------------------------------------------------------------------------------ */
@@ -199,6 +178,12 @@ static void add_sized(struct line *line, const char *what, size_t n, const char 
     add(line, "%s of %zu%s%s", what, n, unit, *unit ? plural(n) : "");
 }
 
+static void add_table(struct line *line, const krait_value *value) {
+    char text[128];
+    krait__table_describe(value->as.table, text, sizeof text);
+    add(line, "%s", text);
+}
+
 static void add_value(struct line *line, const krait_value *value) {
     switch (value->kind) {
     case KRAIT_KIND_NONE: add(line, "none"); break;
@@ -212,6 +197,11 @@ static void add_value(struct line *line, const krait_value *value) {
     case KRAIT_KIND_ARRAY: add_array(line, value); break;
     case KRAIT_KIND_LIST: add_sized(line, "list", value->as.list.count, " item"); break;
     case KRAIT_KIND_MAP: add_sized(line, "map", value->as.list.count, " item"); break;
+    case KRAIT_KIND_TIME: add(line, value->as.time.dtype.code == KRAIT_TIMEDELTA ? "duration" : "time"); break;
+    case KRAIT_KIND_DECIMAL: add(line, "decimal"); break;
+    case KRAIT_KIND_TABLE: add_table(line, value); break;
+    case KRAIT_KIND_OBJECT: add(line, "object"); break;
+    case KRAIT_KIND_ITERATOR: add(line, "iterator"); break;
     default: add(line, "unknown kind %d", value->kind);
     }
 }
@@ -247,7 +237,7 @@ static bool add_name(krait__text *text, size_t i, size_t count, const char *name
         return false;
     }
     if (!name) name = "";
-    krait__text_addf(text, "%s'%.*s'", i ? ", " : ": ", shown(name), name);
+    krait__text_addf(text, "%s'%.*s'", i ? ", " : ": ", krait__shown(name), name);
     return true;
 }
 
@@ -255,7 +245,7 @@ static krait_status no_such(const char *what, const char *name, const char *wher
                             krait_error **err) {
     const char  *list = names->failed || !names->data ? "" : names->data;
     krait_status status =
-        krait__fail(err, KRAIT_E_NOT_FOUND, "no %s '%.*s' in %s%s", what, shown(name), name, where, list);
+        krait__fail(err, KRAIT_E_NOT_FOUND, "no %s '%.*s' in %s%s", what, krait__shown(name), name, where, list);
     krait__text_free(names);
     return status;
 }
@@ -272,15 +262,36 @@ static krait_status check_time(krait_dtype dtype, krait_error **err) {
     return KRAIT_OK;
 }
 
-static krait_status check_dtype(krait_dtype dtype, krait_error **err) {
+static krait_status check_struct(krait_dtype dtype, krait_error **err) {
+    const struct krait_struct *fields = dtype.of.fields;
+    if (!fields) return krait__fail(err, KRAIT_E_ARGUMENT, "dtype struct has of.fields NULL");
+    if (!fields->size || dtype.item_size == fields->size) return KRAIT_OK;
+    return krait__fail(err, KRAIT_E_ARGUMENT, "dtype struct has item_size %" PRIu32 ", its description says %" PRIu32,
+                       dtype.item_size, fields->size);
+}
+
+static krait_status check_fixed(krait_dtype dtype, krait_error **err) {
+    if (dtype.unit)
+        return krait__fail(err, KRAIT_E_ARGUMENT, "dtype %s has unit %d, expected 0", dtype_rows[dtype.code].name,
+                           dtype.unit);
+    if (dtype.code == KRAIT_FIXED_TEXT && dtype.item_size % 4)
+        return krait__fail(err, KRAIT_E_ARGUMENT, "dtype %s has item_size %" PRIu32 ", expected a multiple of 4",
+                           dtype_rows[dtype.code].name, dtype.item_size);
+    if (dtype.item_size > INT32_MAX)
+        return krait__fail(err, KRAIT_E_ARGUMENT, "dtype %s has item_size %" PRIu32 ", expected at most %" PRId32,
+                           dtype_rows[dtype.code].name, dtype.item_size, INT32_MAX);
+    return KRAIT_OK;
+}
+
+krait_status krait__dtype_check(krait_dtype dtype, krait_error **err) {
     const struct dtype_row *row;
     if (!is_code(dtype.code)) return krait__fail(err, KRAIT_E_ARGUMENT, "dtype code %d is unknown", dtype.code);
     row = &dtype_rows[dtype.code];
     if (dtype.swapped > 1 || dtype.reserved)
         return krait__fail(err, KRAIT_E_ARGUMENT, "dtype %s has swapped %d and reserved %d, expected 0 or 1 and 0",
                            row->name, dtype.swapped, dtype.reserved);
-    if (dtype.code == KRAIT_STRUCT)
-        return dtype.of.fields ? KRAIT_OK : krait__fail(err, KRAIT_E_ARGUMENT, "dtype struct has of.fields NULL");
+    if (dtype.code == KRAIT_STRUCT) return check_struct(dtype, err);
+    if (is_fixed(dtype.code)) return check_fixed(dtype, err);
     if (dtype.item_size != row->bytes)
         return krait__fail(err, KRAIT_E_ARGUMENT, "dtype %s has item_size %" PRIu32 ", expected %" PRIu32, row->name,
                            dtype.item_size, row->bytes);
@@ -367,7 +378,7 @@ krait_status krait__array_check(const krait_value *value, const char **lo, const
     *lo = *hi = NULL;
     *size = 0;
     if (value->kind != KRAIT_KIND_ARRAY) return other_kind(value, "an array", err);
-    status = check_dtype(value->as.array.dtype, err);
+    status = krait__dtype_check(value->as.array.dtype, err);
     if (!status) status = check_ndim(value, err);
     if (!status) status = check_shape(value, size, err);
     if (status) return status;
@@ -544,8 +555,7 @@ static void swap_bytes(char *data, int64_t count, size_t width) {
 /* To this machine's byte order; records are left alone, since their fields say their own order. */
 static void make_native(char *data, krait_dtype dtype, int64_t size) {
     if (!dtype.swapped || dtype.code == KRAIT_STRUCT) return;
-    if (is_complex(dtype.code)) swap_bytes(data, size * 2, dtype.item_size / 2);
-    else swap_bytes(data, size, dtype.item_size);
+    swap_bytes(data, size * (dtype.item_size / swap_width(dtype)), swap_width(dtype));
 }
 
 static char *align_up(void *pointer) {
@@ -609,7 +619,7 @@ static krait_status copy_array(const krait_value *value, krait_value *out, krait
 
 /* Refuses text without memory (krait_str(NULL) made it), and bytes that should be somewhere but are not. */
 static krait_status check_bytes(const krait_value *value, krait_error **err) {
-    bool text = value->kind == KRAIT_KIND_TEXT;
+    bool text = value->kind != KRAIT_KIND_BYTES;
     if (value->as.bytes.data || (!text && value->as.bytes.size == 0)) return KRAIT_OK;
     return krait__fail(err, KRAIT_E_ARGUMENT, "%s is NULL, expected %zu bytes", text ? "text" : "bytes",
                        value->as.bytes.size);
@@ -626,6 +636,19 @@ static krait_status copy_bytes(const krait_value *value, krait_value *out, krait
     out->owner = copy;
     out->as.bytes.data = copy;
     out->as.bytes.size = value->as.bytes.size;
+    return KRAIT_OK;
+}
+
+static krait_status copy_time(const krait_value *value, krait_value *out, krait_error **err) {
+    krait_status status = krait__time_check(value, err);
+    char        *zone = NULL;
+    if (status) return status;
+    if (value->as.time.zone && !(zone = krait__strdup(value->as.time.zone))) return krait__fail_nomem(err);
+    out->kind = KRAIT_KIND_TIME;
+    out->release = zone ? krait__free : NULL;
+    out->owner = zone;
+    out->as.time = value->as.time;
+    out->as.time.zone = zone;
     return KRAIT_OK;
 }
 
@@ -693,6 +716,18 @@ static krait_status copy_list(const krait_value *value, int depth, krait_value *
 }
 
 /* *out is none already. */
+static krait_status copy_table(const krait_value *value, krait_value *out, krait_error **err) {
+    krait_table *table;
+    krait_status status = krait__table_check(value, err);
+    if (!status) status = krait__table_copy(value->as.table, &table, err);
+    if (status) return status;
+    out->kind = KRAIT_KIND_TABLE;
+    out->release = krait__table_release;
+    out->owner = table;
+    out->as.table = table;
+    return KRAIT_OK;
+}
+
 static krait_status copy_value(const krait_value *value, int depth, krait_value *out, krait_error **err) {
     switch (value->kind) {
     case KRAIT_KIND_NONE: return KRAIT_OK;
@@ -702,10 +737,16 @@ static krait_status copy_value(const krait_value *value, int depth, krait_value 
     case KRAIT_KIND_F64: out->as.f64 = value->as.f64; break;
     case KRAIT_KIND_COMPLEX: out->as.complex = value->as.complex; break;
     case KRAIT_KIND_TEXT:
+    case KRAIT_KIND_DECIMAL:
     case KRAIT_KIND_BYTES: return copy_bytes(value, out, err);
+    case KRAIT_KIND_TIME: return copy_time(value, out, err);
     case KRAIT_KIND_ARRAY: return copy_array(value, out, err);
     case KRAIT_KIND_LIST:
     case KRAIT_KIND_MAP: return copy_list(value, depth, out, err);
+    case KRAIT_KIND_TABLE: return copy_table(value, out, err);
+    case KRAIT_KIND_OBJECT:
+    case KRAIT_KIND_ITERATOR:
+        return krait__fail(err, KRAIT_E_UNSUPPORTED, "a Python object cannot be copied into C memory");
     default: return krait__fail(err, KRAIT_E_UNSUPPORTED, "value is of unknown kind %d", value->kind);
     }
     out->kind = value->kind;
@@ -717,7 +758,9 @@ krait_status krait_value_copy(const krait_value *value, krait_value *out, krait_
     if (value && out == value) return krait__fail(err, KRAIT_E_ARGUMENT, "out is the value itself");
     if (out) krait__set_none(out);
     status = begin(value, "value", out, "out", err);
-    return status ? status : copy_value(value, 0, out, err);
+    if (!status) status = copy_value(value, 0, out, err);
+    if (status) krait__at(err, "copy value");
+    return status;
 }
 
 /* ---- numbers ----------------------------------------------------------------------------------------------------- */
@@ -926,7 +969,8 @@ krait_status krait_get_text(const krait_value *value, const char **text, size_t 
     if (size) *size = 0;
     status = begin(value, "value", text, "text", err);
     if (status) return told(status, err);
-    if (value->kind != KRAIT_KIND_TEXT) return told(other_kind(value, "text", err), err);
+    if (value->kind != KRAIT_KIND_TEXT && value->kind != KRAIT_KIND_DECIMAL)
+        return told(other_kind(value, "text", err), err);
     status = check_bytes(value, err);
     if (status) return told(status, err);
     nul = size ? NULL : memchr(value->as.bytes.data, 0, value->as.bytes.size);
@@ -996,6 +1040,8 @@ static krait_status read_array(const krait_value *value, const char *who, int co
                                krait_error **err) {
     krait_array  array;
     krait_status status;
+    if (value->kind == KRAIT_KIND_TABLE && ndim <= 1 && ndim != 0)
+        return krait__table_single(value->as.table, code, out, err);
     if (value->kind != KRAIT_KIND_ARRAY) return no_array(value, who, code, ndim, err);
     status = view(value, &array, err);
     if (status) return status;
@@ -1043,7 +1089,7 @@ static krait_status no_field(krait_dtype dtype, const char *name, krait_error **
 
 /* What of a field a krait_array cannot tell. */
 static krait_status check_field(const krait_array *array, const krait_field *field, krait_error **err) {
-    int length = shown(field->name);
+    int length = krait__shown(field->name);
     if (field->ndim)
         return krait__fail(err, KRAIT_E_UNSUPPORTED,
                            "field '%.*s' is itself an array of %d dimension%s: read it at data + offset", length,
@@ -1060,7 +1106,7 @@ static krait_status read_field(const krait_array *array, const char *name, int c
                                krait_error **err) {
     const krait_field *field = find_field(array->dtype, name);
     krait_array        found = *array;
-    char               who[NAME_SHOWN + 16];
+    char               who[KRAIT__NAME_SHOWN + 16];
     krait_status       status;
     if (!field) return no_field(array->dtype, name, err);
     status = check_field(array, field, err);
@@ -1068,7 +1114,7 @@ static krait_status read_field(const krait_array *array, const char *name, int c
     if (found.data) found.data = (char *)array->data + field->offset;
     found.dtype = field->dtype;
     found.flags = (array->flags & KEPT_FLAGS) | layout(&found);
-    snprintf(who, sizeof who, "field '%.*s'", shown(name), name);
+    snprintf(who, sizeof who, "field '%.*s'", krait__shown(name), name);
     if (code != KRAIT_ANY && code != found.dtype.code) return other_array(&found, KRAIT_E_KIND, who, code, -1, err);
     *out = found;
     return KRAIT_OK;
@@ -1166,11 +1212,11 @@ krait_status krait_map_get(const krait_value *value, const char *key, const krai
 static krait_status map_column(const krait_value *value, const char *name, int code, krait_array *out,
                                krait_error **err) {
     const krait_value *item = NULL;
-    char               who[NAME_SHOWN + 16];
+    char               who[KRAIT__NAME_SHOWN + 16];
     krait_status       status = check_map(value, err);
     if (!status) status = find_item(value, name, &item, err);
     if (status) return status;
-    snprintf(who, sizeof who, "column '%.*s'", shown(name), name);
+    snprintf(who, sizeof who, "column '%.*s'", krait__shown(name), name);
     return read_array(item, who, code, 1, out, err);
 }
 
@@ -1184,8 +1230,9 @@ krait_status krait_get_column(const krait_value *value, const char *name, int co
     if (!status) status = check_asked(code, 1, err);
     if (status) return told(status, err);
     if (value->kind == KRAIT_KIND_MAP) return told(map_column(value, name, code, out, err), err);
+    if (value->kind == KRAIT_KIND_TABLE) return told(krait__table_named(value->as.table, name, code, out, err), err);
     if (value->kind != KRAIT_KIND_ARRAY || value->as.array.dtype.code != KRAIT_STRUCT)
-        return told(other_kind(value, "a map of arrays or an array of records", err), err);
+        return told(other_kind(value, "a table, a map of arrays or an array of records", err), err);
     status = read_array(value, "value", KRAIT_STRUCT, 1, &records, err);
     return told(status ? status : read_field(&records, name, code, out, err), err);
 }

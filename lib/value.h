@@ -12,14 +12,30 @@
 /* How deep lists and maps may be nested: every walk over them recurses, on stacks that krait did not choose. */
 enum { KRAIT__DEPTH_MAX = 64 };
 
+/* Fields of a record, those of records within it counted too, and how deep these may be nested: of krait_struct_new,
+ * and of what numpy tells. */
+enum { KRAIT__FIELDS_MAX = 32767, KRAIT__RECORD_DEPTH_MAX = 16 };
+
 /* Fields of a record; one tree of blocks. */
 struct krait_struct {
     size_t       count;
     krait_field *fields; /* names, shapes and nested structs are owned */
+    uint32_t     size;   /* bytes of one record; 0: not told */
+    char        *recipe; /* krait__struct_recipe's answer, of krait_struct_new only */
 };
 struct krait_struct *krait__struct_new(size_t count); /* zeroed fields */
 struct krait_struct *krait__struct_copy(const struct krait_struct *from);
 void                 krait__struct_free(struct krait_struct *fields); /* NULL and half-built ones are fine */
+
+/* The description as JSON, from which krait._arrays makes numpy's dtype; equal texts are equal dtypes. The caller's to
+ * free. KRAIT_E_UNSUPPORTED names a field that krait does not read, KRAIT_E_NOMEM. */
+krait_status krait__struct_recipe(const struct krait_struct *fields, char **recipe, krait_error **err);
+
+/* What is wrong with a dtype: KRAIT_E_ARGUMENT. */
+krait_status krait__dtype_check(krait_dtype dtype, krait_error **err);
+
+/* numpy's type string of a dtype that passed the check and is no record, "<f8", "|S5", ">M8[25s]"; like snprintf. */
+size_t krait__dtype_format(krait_dtype dtype, char *buffer, size_t size);
 
 /* Writes the head only: zeroing all 128 bytes costs half a call. */
 static inline void krait__set_none(krait_value *value) {

@@ -30,7 +30,7 @@ typedef struct krait_metrics {
 #undef KRAIT_METRICS_FIELD
 } krait_metrics;
 
-/* Fills as many fields as metrics->size tells. `size` must be set: krait_metrics m = { sizeof m }.
+/* Fills as many fields as metrics->size tells. `size` must be set: krait_metrics m; m.size = sizeof m;
  * Threads: any.  GIL: not needed.  Errors: KRAIT_E_ARGUMENT.  Since: 0.1 */
 KRAIT_API krait_status krait_metrics_get(krait_metrics *metrics, krait_error **err);
 

@@ -94,17 +94,30 @@ KRAIT_API krait_status krait_add_path(const char *path, int position, krait_erro
  * Threads: any.  GIL: not needed.  Errors: KRAIT_E_NOT_READY, ...  Since: 0.1 */
 KRAIT_API krait_status krait_gc(krait_error **err);
 
-/* Memory of the host that Python still refers to after the call it was lent to: an escape, or a result that views a
- * KRAIT_ALIAS argument. It must stay valid until it is listed no more. */
+/* Kinds of loan. */
+enum {
+    KRAIT_LOAN_VIEW = 1,     /* memory of the host that Python still refers to after the call it was lent to: an escape,
+                                or a result that views a KRAIT_ALIAS argument. Must stay valid until it is listed no
+                                more */
+    KRAIT_LOAN_ARGUMENT = 2, /* only with KRAIT_DEBUG_LEAKS: a borrowed argument of a call that runs now */
+    KRAIT_LOAN_RESULT = 3    /* only with KRAIT_DEBUG_LEAKS: a result that has not been cleared */
+};
+
+/* What is lent or handed out and not back yet. With KRAIT_DEBUG_LEAKS=1 in the environment of krait_init, krait
+ * remembers where each came from, at the price of some microseconds a call. */
 typedef struct krait_loan {
-    const void *data;
-    size_t      bytes;
+    const void *data;     /* the memory; NULL for a result that is no array, text or bytes */
+    size_t      bytes;    /* of a table, the least range that holds all columns */
     const char *function; /* "module:name" */
-    const char *argument; /* "argument 1" or "argument 2 'ddof'" */
-    uint64_t    reserved[2];
+    const char *argument; /* "argument 1" or "argument 2 'ddof'"; of a result what it is: "float64 array (10, 3)" */
+    const char *origin;   /* who called, and who called that: "program+0x1234 < program+0x1300, thread 12", for
+                             addr2line -e program 0x1234; "" without KRAIT_DEBUG_LEAKS */
+    uint32_t    kind;     /* KRAIT_LOAN_... */
+    uint32_t    reserved;
 } krait_loan;
 
-/* Calls fn (NULL: only count) for each loan that is open now; returns their number. fn must not call krait.
+/* Calls fn (NULL: only count) for each loan that is open now, the newest first; returns their number. fn must not call
+ * krait.
  * Ownership: the loan is valid during fn only.  Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API size_t krait_loans(void (*fn)(void *user, const krait_loan *loan), void *user);
 

@@ -23,6 +23,7 @@ KRAIT_BEGIN
     X(KRAIT_E_ESCAPED, -16, KRAIT_CLASS_CALLER, 500, 9, "Python kept memory that was lent for one call") \
     X(KRAIT_E_NOT_FOUND, -17, KRAIT_CLASS_CALLER, 404, 5, "no module, attribute, key or item of that name") \
     X(KRAIT_E_STACK, -18, KRAIT_CLASS_CALLER, 500, 9, "the calling thread's stack is too small for Python") \
+    X(KRAIT_E_AMBIGUOUS, -19, KRAIT_CLASS_CALLER, 409, 9, "a name stands for more than one column") \
     X(KRAIT_E_NOMEM, -30, KRAIT_CLASS_ENVIRONMENT, 503, 8, "out of memory") \
     X(KRAIT_E_SYSTEM, -31, KRAIT_CLASS_ENVIRONMENT, 500, 13, "the operating system refused something") \
     X(KRAIT_E_NO_PYTHON, -32, KRAIT_CLASS_ENVIRONMENT, 500, 9, "no usable Python was found") \
@@ -74,6 +75,14 @@ KRAIT_API int krait_status_grpc(krait_status status);
 /* An error: made only on failure, owned by the caller, holds no Python object. Start with `krait_error *err = NULL`. */
 typedef struct krait_error krait_error;
 
+/* Fills *err, for host functions (krait/host.h) and programs of their own; nothing when it holds an error already or
+ * err is NULL. A status that is none, or no error, becomes KRAIT_E_ARGUMENT. `format` is printf's. Returns the status
+ * of *err, else `status`.
+ * Ownership: *err is the caller's.  Threads: any.  GIL: not needed.  Errors: the static out-of-memory error.
+ * Since: 0.1 */
+KRAIT_API krait_status krait_error_new(krait_error **err, krait_status status, const char *format, ...)
+    KRAIT_PRINTF(3, 4);
+
 /* Frees the error and sets *err to NULL. NULL and a pointer to NULL do nothing.
  * Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API void krait_error_clear(krait_error **err);
@@ -81,14 +90,15 @@ KRAIT_API void krait_error_clear(krait_error **err);
 /* Status of the error; KRAIT_OK for NULL.  Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API krait_status krait_error_status(const krait_error *err);
 
-/* What was wrong, what was got, what would be right. For KRAIT_E_PYTHON the exception's own text. At most 64 KiB;
+/* What was wrong, what was got, what would be right. For KRAIT_E_PYTHON the exception's own text, or its type
+ * where it has none. At most 64 KiB;
  * what was cut is told at its end. Never NULL: "" for NULL.
  * Ownership: borrowed from the error, as are all texts below.  Threads: any.  GIL: not needed.  Errors: none.  Since:
  * 0.1 */
 KRAIT_API const char *krait_error_message(const krait_error *err);
 
 /* Which step failed: "init", "import", "convert argument 2 'ddof'", "call", "convert result", ...; "read value"
- * where a reader found another value than it was asked for. Never NULL.
+ * where a reader found another value than it was asked for, "build table" where a column was refused. Never NULL.
  * Ownership: borrowed.  Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
 KRAIT_API const char *krait_error_step(const krait_error *err);
 

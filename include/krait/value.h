@@ -38,9 +38,11 @@ enum {
 #define KRAIT_DTYPE_ENUM(NAME, name, code, type, bytes, text) KRAIT_##NAME = code,
     KRAIT_DTYPE_MAP(KRAIT_DTYPE_ENUM)
 #undef KRAIT_DTYPE_ENUM
-    KRAIT_DATETIME = 15,  /* int64 ticks of a unit since 1970-01-01; INT64_MIN is NaT */
-    KRAIT_TIMEDELTA = 16, /* int64 ticks of a unit; INT64_MIN is NaT */
-    KRAIT_STRUCT = 17     /* records: see krait_dtype_fields */
+    KRAIT_DATETIME = 15,    /* int64 ticks of a unit since 1970-01-01; INT64_MIN is NaT */
+    KRAIT_TIMEDELTA = 16,   /* int64 ticks of a unit; INT64_MIN is NaT */
+    KRAIT_STRUCT = 17,      /* records: see krait_dtype_fields */
+    KRAIT_FIXED_BYTES = 18, /* item_size bytes each, padded with NULs at the end; numpy's S */
+    KRAIT_FIXED_TEXT = 19   /* item_size / 4 code points of 32 bits each, padded with NULs at the end; numpy's U */
 };
 
 /* Units of datetime64 and timedelta64. */
@@ -61,7 +63,8 @@ enum {
     KRAIT_AS = 13
 };
 
-struct krait_struct; /* fields of a record; belongs to the value it was read from */
+/* Fields of a record: of krait_struct_new, or belonging to the value it was read from. */
+typedef struct krait_struct krait_struct;
 
 /* An element type, 16 bytes, passed by value. */
 typedef struct krait_dtype {
@@ -103,6 +106,14 @@ static inline krait_dtype krait_timedelta(uint8_t unit, int32_t count) {
     return krait_dtype_make_(KRAIT_TIMEDELTA, unit, 8, count);
 }
 
+/* Arrays of `char[n]` members, and of n code points: numpy's S and U. */
+static inline krait_dtype krait_fixed_bytes(uint32_t n) {
+    return krait_dtype_make_(KRAIT_FIXED_BYTES, 0, n, 0);
+}
+static inline krait_dtype krait_fixed_text(uint32_t n) {
+    return krait_dtype_make_(KRAIT_FIXED_TEXT, 0, n * 4, 0);
+}
+
 /* One field of a record. */
 typedef struct krait_field {
     const char    *name;
@@ -117,6 +128,50 @@ typedef struct krait_field {
  * Ownership: borrowed from the value the dtype was read from.  Threads: any.  GIL: not needed.  Errors: none.  Since:
  * 0.1 */
 KRAIT_API size_t krait_dtype_fields(krait_dtype dtype, const krait_field **fields);
+
+/* One member of a C struct, as krait_struct_new takes it; made by KRAIT_FIELD and its kin. */
+typedef struct krait_member {
+    const char *name;
+    size_t      offset, size; /* bytes from the start of the struct; bytes in all */
+    krait_dtype dtype;        /* of one element: a member of several is an array */
+    int32_t     ndim;         /* 0: one dimension where size says so; set it and shape for more */
+    int32_t     reserved;
+    int64_t     shape[4];
+} krait_member;
+
+static inline krait_member krait_member_(const char *name, size_t offset, size_t size, krait_dtype dtype) {
+    krait_member member;
+    member.name = name;
+    member.offset = offset;
+    member.size = size;
+    member.dtype = dtype;
+    member.ndim = 0;
+    member.reserved = 0;
+    member.shape[0] = member.shape[1] = member.shape[2] = member.shape[3] = 0;
+    return member;
+}
+
+/* A member by its element type, KRAIT_FIELD(struct tick, price, krait_f64_type); by any dtype,
+ * KRAIT_FIELD_OF(struct tick, time, krait_datetime(KRAIT_NS, 1)), a nested struct by krait_struct_type(inner); or
+ * `char name[n]` padded with NULs. Arrays of elements become fields with a shape. */
+#define KRAIT_FIELD_OF(type, member, dtype) \
+    krait_member_(#member, offsetof(type, member), sizeof(((type *)0)->member), (dtype))
+#define KRAIT_FIELD(type, member, maker) KRAIT_FIELD_OF(type, member, maker())
+#define KRAIT_FIELD_CHARS(type, member) \
+    KRAIT_FIELD_OF(type, member, krait_fixed_bytes((uint32_t)sizeof(((type *)0)->member)))
+
+/* Describes a C struct of `size` bytes (sizeof) by n of its members; what no member covers is padding. Names and
+ * nested descriptions are copied.
+ * Ownership: the caller's; krait_struct_free. It must outlive every value and array that uses it.  Threads: any.
+ * GIL: not needed.
+ * Errors: KRAIT_E_ARGUMENT (no member; no name or one that stands twice; a member that overlaps another, lies beyond
+ *         `size`, or whose size is no multiple of its element's), KRAIT_E_NOMEM.  Since: 0.1 */
+KRAIT_API krait_struct *krait_struct_new(const krait_member *members, size_t n, size_t size, krait_error **err);
+KRAIT_API void krait_struct_free(krait_struct *description);
+
+/* The dtype of one such struct. NULL gives a dtype that every use refuses.
+ * Ownership: borrows the description.  Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
+KRAIT_API krait_dtype krait_struct_type(const krait_struct *description);
 
 /* numpy's name of a dtype: "float64", "datetime64[25s]", ">i4", "struct of 6 fields". Writes at most `size` bytes,
  * NUL included, like snprintf; returns the length needed without the NUL.
@@ -137,7 +192,12 @@ enum {
     KRAIT_KIND_BYTES = 7,
     KRAIT_KIND_ARRAY = 8,
     KRAIT_KIND_LIST = 9, /* list or tuple */
-    KRAIT_KIND_MAP = 10  /* dict with text keys */
+    KRAIT_KIND_MAP = 10, /* dict with text keys */
+    KRAIT_KIND_TIME = 11,     /* an instant, a date or a duration: krait_get_time */
+    KRAIT_KIND_DECIMAL = 12,  /* text of digits: krait_get_text; decimal.Decimal */
+    KRAIT_KIND_TABLE = 13,    /* krait_get_table, krait/table.h */
+    KRAIT_KIND_OBJECT = 14,   /* any other Python object: krait/object.h */
+    KRAIT_KIND_ITERATOR = 15  /* a generator or another iterator: krait_next */
 };
 
 enum { KRAIT_MAX_NDIM = 32 }; /* numpy's own limit up to 1.26 */
@@ -185,6 +245,12 @@ typedef struct krait_value {
             const char *const  *keys; /* maps: UTF-8, NUL-terminated; lists: NULL */
             size_t              count;
         } list;
+        struct {
+            int64_t     ticks; /* INT64_MIN is NaT */
+            krait_dtype dtype; /* KRAIT_DATETIME or KRAIT_TIMEDELTA with unit and count */
+            const char *zone;  /* name of the time zone of an instant that has one, else NULL */
+        } time;
+        const struct krait_table *table;
         uint64_t reserved[13];
     } as;
 } krait_value;
@@ -199,8 +265,8 @@ KRAIT_API void krait_value_clear(krait_value *value);
 
 /* A copy in C memory of its own, deep, C-contiguous and native-endian, that outlives the original and Python.
  * Ownership: *out is the caller's.  Threads: any.  GIL: not needed.
- * Errors: KRAIT_E_NOMEM, KRAIT_E_UNSUPPORTED (over 64 deep), KRAIT_E_ARGUMENT and KRAIT_E_SHAPE (made badly).  Since:
- *         0.1 */
+ * Errors: KRAIT_E_NOMEM, KRAIT_E_UNSUPPORTED (over 64 deep; objects and iterators), KRAIT_E_ARGUMENT and KRAIT_E_SHAPE
+ *         (made badly).  Since: 0.1 */
 KRAIT_API krait_status krait_value_copy(const krait_value *value, krait_value *out, krait_error **err);
 
 /* "float64 array (10, 3)", "text of 5 bytes", ...: what the value is, for messages. Writes at most `size` bytes like
@@ -209,6 +275,14 @@ KRAIT_API krait_status krait_value_copy(const krait_value *value, krait_value *o
 KRAIT_API size_t krait_value_describe(const krait_value *value, char *buffer, size_t size);
 
 /* ---- makers: inline, borrow the memory they are given ------------------------------------------------------------ */
+
+/* gcc 12 (its -fipa-modref) forgets that memory which only a value points to can be read by the callee, and drops the
+ * caller's stores into it. This says once that the pointer has been seen. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define KRAIT_SEEN_(pointer) __asm__ volatile("" : : "r"(pointer) : "memory")
+#else
+#define KRAIT_SEEN_(pointer) ((void)(pointer))
+#endif
 
 static inline krait_value krait_make_(uint8_t kind) {
     krait_value value;
@@ -253,6 +327,7 @@ static inline krait_value krait_complex(double re, double im) {
 /* UTF-8 of `size` bytes, NULs allowed; becomes a str. */
 static inline krait_value krait_text(const char *data, size_t size) {
     krait_value value = krait_make_(KRAIT_KIND_TEXT);
+    KRAIT_SEEN_(data);
     value.as.bytes.data = data;
     value.as.bytes.size = size;
     return value;
@@ -268,8 +343,50 @@ static inline krait_value krait_bytes(const void *data, size_t size) {
     return value;
 }
 
+/* Digits as decimal.Decimal reads them, "12.50". */
+static inline krait_value krait_decimal(const char *digits) {
+    krait_value value = krait_str(digits);
+    value.kind = KRAIT_KIND_DECIMAL;
+    return value;
+}
+/* `ticks` of a time dtype: krait_time(krait_datetime(KRAIT_MS, 1), t) is numpy.datetime64, krait_time(krait_timedelta(
+ * KRAIT_S, 1), 90) numpy.timedelta64. */
+static inline krait_value krait_time(krait_dtype dtype, int64_t ticks) {
+    krait_value value = krait_make_(KRAIT_KIND_TIME);
+    value.as.time.ticks = ticks;
+    value.as.time.dtype = dtype;
+    value.as.time.zone = NULL;
+    return value;
+}
+/* An instant, in ticks of UTC, to be shown in a time zone ("Europe/Berlin", "UTC"): pandas.Timestamp. */
+static inline krait_value krait_time_in(krait_dtype dtype, int64_t ticks, const char *zone) {
+    krait_value value = krait_time(dtype, ticks);
+    KRAIT_SEEN_(zone);
+    value.as.time.zone = zone;
+    return value;
+}
+
+/* n values one after the other: a list; with n UTF-8 keys: a dict. Items may be lists and maps too, up to 64 deep.
+ * Arrays and tables within are copied; krait_owned is for arguments, and refused within. */
+static inline krait_value krait_list(const krait_value *items, size_t n) {
+    krait_value value = krait_make_(KRAIT_KIND_LIST);
+    KRAIT_SEEN_(items);
+    value.as.list.items = (krait_value *)(uintptr_t)items;
+    value.as.list.keys = NULL;
+    value.as.list.count = n;
+    return value;
+}
+static inline krait_value krait_map(const char *const *keys, const krait_value *items, size_t n) {
+    krait_value value = krait_list(items, n);
+    KRAIT_SEEN_(keys);
+    value.kind = KRAIT_KIND_MAP;
+    value.as.list.keys = keys;
+    return value;
+}
+
 static inline krait_value krait_array_make_(const void *data, krait_dtype dtype, int32_t ndim) {
     krait_value value = krait_make_(KRAIT_KIND_ARRAY);
+    KRAIT_SEEN_(data);
     value.as.array.data = (void *)(uintptr_t)data;
     value.as.array.dtype = dtype;
     value.as.array.ndim = ndim;
@@ -310,11 +427,18 @@ static inline krait_value krait_ndarray(const void *data, krait_dtype dtype, int
             step = (int64_t)((uint64_t)step * (uint64_t)shape[i]);
         }
     } else {
+        KRAIT_SEEN_(shape);
+        KRAIT_SEEN_(strides);
         value.as.array.shape = shape;
         value.as.array.strides = strides;
         value.as.array.dims[0] = INT64_MIN; /* no shape was given: refused by name when the value is used */
     }
     return value;
+}
+
+/* `n` C structs one after the other, described by krait_struct_new: a structured array over the same memory. */
+static inline krait_value krait_structs(const void *data, size_t n, const krait_struct *description) {
+    return krait_vector(data, krait_struct_type(description), n);
 }
 
 /* krait_vector_f64(ptr, n), krait_matrix_f64(ptr, rows, cols), ...: one of each for every dtype of the list. */
@@ -358,6 +482,23 @@ KRAIT_API krait_status krait_get_u64(const krait_value *value, uint64_t *out, kr
 KRAIT_API krait_status krait_get_f64(const krait_value *value, double *out, krait_error **err);
 KRAIT_API krait_status krait_get_complex(const krait_value *value, double *re, double *im, krait_error **err);
 
+/* A time: an instant (datetime, Timestamp, datetime64; in UTC where it has a zone), a date (unit KRAIT_DAY) or a
+ * duration (timedelta, Timedelta, timedelta64), in the unit it has; NaT is INT64_MIN. */
+typedef struct krait_time_parts {
+    int64_t     ticks;
+    krait_dtype dtype; /* KRAIT_DATETIME or KRAIT_TIMEDELTA */
+    const char *zone;  /* "Europe/Berlin", "UTC", "UTC+02:00"; NULL: none */
+    uint64_t    reserved[2];
+} krait_time_parts;
+
+/* Ownership: zone is borrowed from the value.  Threads: any.  GIL: not needed.  Errors: KRAIT_E_KIND.  Since: 0.1 */
+KRAIT_API krait_status krait_get_time(const krait_value *value, krait_time_parts *out, krait_error **err);
+
+/* The same in ticks of `unit` (KRAIT_NS, ...): exact, or KRAIT_E_RANGE. `code` is KRAIT_DATETIME, KRAIT_TIMEDELTA or
+ * KRAIT_ANY. Years and months only convert between themselves, and instants of them to any unit.
+ * Threads: any.  GIL: not needed.  Errors: KRAIT_E_KIND, KRAIT_E_RANGE.  Since: 0.1 */
+KRAIT_API krait_status krait_get_ticks(const krait_value *value, int code, int unit, int64_t *out, krait_error **err);
+
 /* Text: UTF-8 of *size bytes, with a NUL after it in results. `size` may be NULL when the text has no NUL inside.
  * Ownership: borrowed from the value.  Threads: any.  GIL: not needed.
  * Errors: KRAIT_E_KIND, KRAIT_E_RANGE (a NUL inside, and no `size`).  Since: 0.1 */
@@ -379,16 +520,19 @@ typedef struct krait_array {
     int64_t        reserved;
 } krait_array;
 
-/* The value as an array of dtype `code` (KRAIT_ANY: any) with `ndim` dimensions (negative: any). A result is
- * C-contiguous, aligned and native-endian unless the call said KRAIT_KEEP_STRIDES.
+/* The value as an array of dtype `code` (KRAIT_ANY: any) with `ndim` dimensions (negative: any); a table of exactly one
+ * column of numbers or times without validity is one too (a Series). A result is C-contiguous, aligned and
+ * native-endian unless the call said KRAIT_KEEP_STRIDES; a column is aligned and native, but may be strided.
  * Ownership: data, shape and strides are borrowed from the value at its present address: do not move it meanwhile.
  * Threads: any.  GIL: not needed.  Errors: KRAIT_E_KIND, KRAIT_E_SHAPE.  Since: 0.1 */
 KRAIT_API krait_status krait_get_array(const krait_value *value, int code, int ndim, krait_array *out,
                                        krait_error **err);
 
-/* The array named `name` of a map of arrays, or that field of an array of records (strided over the records); 1-D.
- * Same rules.
- * Threads: any.  GIL: not needed.  Errors: KRAIT_E_NOT_FOUND (names what there is), KRAIT_E_KIND, KRAIT_E_SHAPE.
+/* The array named `name` of a map of arrays, that column of a table, or that field of an array of records; 1-D, of
+ * tables and records perhaps strided. Same rules.
+ * Threads: any.  GIL: not needed.
+ * Errors: KRAIT_E_NOT_FOUND (names what there is), KRAIT_E_AMBIGUOUS (a name that stands twice), KRAIT_E_KIND (text,
+ *         missing values: krait_table_find), KRAIT_E_SHAPE.
  * Since: 0.1 */
 KRAIT_API krait_status krait_get_column(const krait_value *value, const char *name, int code, krait_array *out,
                                         krait_error **err);
@@ -399,6 +543,15 @@ KRAIT_API krait_status krait_get_column(const krait_value *value, const char *na
  * Errors: KRAIT_E_NOT_FOUND, KRAIT_E_KIND, KRAIT_E_UNSUPPORTED.  Since: 0.1 */
 KRAIT_API krait_status krait_array_field(const krait_array *array, const char *name, int code, krait_array *out,
                                          krait_error **err);
+
+/* Element `index`, in C order, of an array of fixed text or bytes: its text in UTF-8 (bytes as they are) without the
+ * padding. Writes at most `size` bytes, NUL included, like snprintf; *length (may be NULL) is what was needed without
+ * the NUL.
+ * Threads: any.  GIL: not needed.
+ * Errors: KRAIT_E_KIND (another dtype), KRAIT_E_NOT_FOUND (no such element), KRAIT_E_ENCODING (no code point).
+ * Since: 0.1 */
+KRAIT_API krait_status krait_array_text(const krait_array *array, int64_t index, char *buffer, size_t size,
+                                        size_t *length, krait_error **err);
 
 /* Lists and maps: number of items (0 for any other kind).
  * Threads: any.  GIL: not needed.  Errors: none.  Since: 0.1 */
