@@ -23,7 +23,23 @@
     "def fixed(a):\n"                                                                                                  \
     "    return A\n"
 
-enum { BENCH_LENGTH = 1000, BENCH_FAILED = -1 };
+
+/* For the figures of tables, text, objects and callbacks; imported on their first use. */
+#define BENCH_TABLES "bench_tables"
+#define BENCH_TABLES_SOURCE                                                                                            \
+    "import pandas as pd\n"                                                                                            \
+    "def same(x):\n"                                                                                                   \
+    "    return x\n"                                                                                                   \
+    "def sums(frame):\n"                                                                                               \
+    "    return frame.sum()\n"                                                                                         \
+    "class Model:\n"                                                                                                   \
+    "    def predict(self, x):\n"                                                                                      \
+    "        return x\n"                                                                                               \
+    "def ask(f, n):\n"                                                                                                 \
+    "    for _ in range(n):\n"                                                                                         \
+    "        f(1.5)\n"
+
+enum { BENCH_LENGTH = 1000, BENCH_ROWS = 1000000, BENCH_COLUMNS = 10, BENCH_TEXT_SIZE = 24, BENCH_FAILED = -1 };
 
 /* Does the work n times; nanoseconds, or BENCH_FAILED. */
 typedef struct bench_figure {
@@ -44,6 +60,27 @@ extern "C"
     __attribute__((noinline)) int64_t
     bench_run(const bench_figure *figure, int64_t n) {
     return figure->run(n);
+}
+
+/* What table-1m-x-10 lends: BENCH_COLUMNS columns one after the other; made once, NULL without memory. */
+static inline double *bench_columns(void) {
+    static double *data;
+    size_t         count = (size_t)BENCH_COLUMNS * BENCH_ROWS;
+    if (!data && (data = (double *)malloc(count * sizeof *data)))
+        for (size_t i = 0; i < count; i++) data[i] = (double)(i % 1009);
+    return data;
+}
+
+/* What text-1m hands over: names of 4 to 16 bytes; made once, NULL without memory. */
+static inline const char *const *bench_texts(void) {
+    static const char **texts;
+    char               *slab = texts ? NULL : (char *)malloc((size_t)BENCH_ROWS * BENCH_TEXT_SIZE);
+    if (texts || !slab || !(texts = (const char **)malloc(BENCH_ROWS * sizeof *texts))) return texts;
+    for (size_t i = 0; i < BENCH_ROWS; i++, slab += BENCH_TEXT_SIZE) {
+        snprintf(slab, BENCH_TEXT_SIZE, "%.*s%u", (int)(i % 12), "instruments..", (unsigned)(1000 + i % 8999));
+        texts[i] = slab;
+    }
+    return texts;
 }
 
 static inline void *bench_serve_here(void *user) {

@@ -55,6 +55,42 @@ static int64_t array_8k(int64_t n) {
     return guarded(n, call_array);
 }
 
+static py::object *model, *ask; // made on first use: they need pandas
+
+static py::dict executed(const char *source, const char *name) {
+    py::module_ builtins = py::module_::import("builtins");
+    py::dict    names;
+    names["__name__"] = name;
+    builtins.attr("exec")(builtins.attr("compile")(source, name, "exec"), names);
+    return names;
+}
+
+static void prepare_tables() {
+    if (model) return;
+    py::dict names = executed(BENCH_TABLES_SOURCE, BENCH_TABLES);
+    ask = new py::object(names["ask"]);
+    model = new py::object(names["Model"]());
+}
+
+static int64_t callback(int64_t n) {
+    py::gil_scoped_acquire held;
+    prepare_tables();
+    py::cpp_function last([](double x) { return x; });
+    return guarded(1, [&](int64_t) {
+        (*ask)(last, n);
+        return true;
+    });
+}
+
+static int64_t object_method(int64_t n) {
+    py::gil_scoped_acquire held;
+    prepare_tables();
+    return guarded(n, [](int64_t i) {
+        auto x = static_cast<double>(i);
+        return model->attr("predict")(x).cast<double>() == x;
+    });
+}
+
 static void start_python(const char *executable) {
     PyConfig config;
     PyConfig_InitPythonConfig(&config);
@@ -63,10 +99,7 @@ static void start_python(const char *executable) {
 }
 
 static void prepare() {
-    py::object code = py::module_::import("builtins").attr("compile")(BENCH_SOURCE, BENCH_MODULE, "exec");
-    py::dict   names;
-    names["__name__"] = BENCH_MODULE;
-    py::module_::import("builtins").attr("exec")(code, names);
+    py::dict names = executed(BENCH_SOURCE, BENCH_MODULE);
     same = new py::object(names["same"]);
     fixed = new py::object(names["fixed"]);
 }
@@ -76,6 +109,8 @@ int main(int argc, char **argv) {
         { "call-held", call_held },
         { "call-foreign-thread", call_foreign_thread },
         { "array-8k", array_8k },
+        { "callback", callback },
+        { "object-method", object_method },
         { nullptr, nullptr },
     };
     if (argc != 2) return EXIT_FAILURE;

@@ -37,6 +37,7 @@ OUT = BUILD / "bench"
 LIMIT_S = 340
 SESSIONS = 5
 ROUNDS = 60  # per session and figure
+FEW_ROUNDS = 20  # where one call takes longer than a round of the others
 ROUND_NS = 3_000_000
 STARTS = 60
 COUNT = 2000  # calls that callgrind counts, and twice that
@@ -57,6 +58,8 @@ class Figure:
     limit: Source
     peers: dict[str, Source] = field(default_factory=dict)
     counted: bool = False  # by callgrind, too
+    needs: tuple[str, ...] = ()  # modules of Python
+    rounds: int = ROUNDS
 
     def sources(self) -> dict[str, Source]:
         return {"krait": self.krait, "limit": self.limit, **self.peers}
@@ -68,12 +71,26 @@ def _plain(name: str, target: float, **peers: Source) -> Figure:
     return Figure(name, target, ("krait", name), ("limit", name), others, counted=True)
 
 
+def _table(name: str, target: float, limit: Source, rounds: int) -> Figure:
+    return Figure(name, target, ("krait", name), limit, needs=("pandas", "pyarrow"), rounds=rounds)
+
+
+def _object(name: str, target: float, **peers: Source) -> Figure:
+    others = {"pybind11": ("pybind11", name), **peers}
+    return Figure(name, target, ("krait", name), ("limit", name), others, counted=True, needs=("pandas",))
+
+
 FIGURES = [
     _plain("call-held", 1.15),
     _plain("call-foreign-thread", 1.2, ensure_release=("limit", "ensure-release")),
     _plain("array-8k", 1.3),
     Figure("array-1g", 1.2, ("krait", "array-1g"), ("krait", "array-8k")),
     Figure("normalize-1000x10", 1.02, ("krait", "normalize-1000x10"), ("krait", "normalize-python")),
+    _table("table-1m-x-10", 1.2, ("limit", "table-1m-x-10"), ROUNDS),
+    _table("text-1m", 1.1, ("limit", "text-1m"), FEW_ROUNDS),
+    _table("struct-table-1m", 1.1, ("krait", "struct-table-python"), FEW_ROUNDS),
+    _object("callback", 3.0),
+    _object("object-method", 1.5, bound=("krait", "object-bound")),
 ]
 
 
@@ -125,10 +142,11 @@ class Python:
     library: str
     include: str
     pybind11: str  # its include folder, or ""
+    modules: frozenset[str]  # of those that figures need, what there is
 
 
 _ASK = """
-import json, os, sysconfig
+import importlib.util, json, os, sysconfig
 var = sysconfig.get_config_var
 name, folder = var("INSTSONAME") or "", var("LIBDIR") or ""
 paths = [os.path.join(folder, name), os.path.join(folder, var("MULTIARCH") or "", name)]
@@ -138,7 +156,8 @@ try:
 except ImportError:
     pybind11 = ""
 library = next((path for path in paths if ".so" in name and os.path.exists(path)), "")
-print(json.dumps([library, sysconfig.get_path("include"), pybind11]))
+modules = [name for name in ("pandas", "pyarrow") if importlib.util.find_spec(name)]
+print(json.dumps([library, sysconfig.get_path("include"), pybind11, modules]))
 """
 
 
@@ -146,10 +165,10 @@ def find_python() -> Python:
     chosen = Path(os.environ.get("KRAIT_PYTHON") or sys.executable)
     executable = str(chosen / "bin" / "python3" if chosen.is_dir() else chosen)
     answer = subprocess.run([executable, "-c", _ASK], stdout=subprocess.PIPE, check=True, timeout=30)
-    library, include, pybind11 = json.loads(answer.stdout)
+    library, include, pybind11, modules = json.loads(answer.stdout)
     if not library:
         sys.exit(f"bench: {executable} has no shared libpython")
-    return Python(executable, library, include, pybind11)
+    return Python(executable, library, include, pybind11, frozenset(modules))
 
 
 def build(target: str, sources: list[str], command: list[str]) -> None:
@@ -195,6 +214,20 @@ def build_pybind11(python: Python) -> str:
     link = [python.library, "-Wl,-rpath," + str(Path(python.library).parent), "-pthread"]
     build("peer_pybind11", ["peer_pybind11.cpp"], [*cxx, *flags, "@", *link])
     return ""
+
+
+def possible(figures: list[Figure], python: Python) -> list[Figure]:
+    """Those that this machine can measure; what the others lack is said."""
+    kept = []
+    for figure in figures:
+        missing = [name for name in figure.needs if name not in python.modules]
+        if figure.name == "array-1g" and not enough_memory():
+            missing.append("3 GiB of free memory")
+        if missing:
+            say(f"{figure.name}: skipped, there is no {' and no '.join(missing)}")
+        else:
+            kept.append(figure)
+    return kept
 
 
 def environment(python: str) -> dict[str, str]:
@@ -261,7 +294,8 @@ def session(programs: dict[str, Program], figure: Figure, samples: Samples) -> N
         return lambda: program.run(name, n) / n
 
     known = {who: source for who, source in figure.sources().items() if source[0] in programs}
-    take_turns({who: contestant(programs[program], name) for who, (program, name) in known.items()}, ROUNDS, samples)
+    turns = {who: contestant(programs[program], name) for who, (program, name) in known.items()}
+    take_turns(turns, figure.rounds, samples)
 
 
 def entry_of(figure: str, unit: str, target: float, samples: Samples) -> Entry:
@@ -367,12 +401,12 @@ def measure_instructions(figures: list[Figure], commands: dict[str, list[str]], 
 
 
 def table(entries: list[Entry]) -> None:
-    say(f"\n{'figure':34}{'unit':>6}{'krait':>10}{'limit':>10}{'ratio':>8}  {'quartiles':12}{'target':>7}  peers")
+    say(f"\n{'figure':34}{'unit':>6}{'krait':>14}{'limit':>14}{'ratio':>8}  {'quartiles':12}{'target':>7}  peers")
     for entry in entries:
         peers = ", ".join(f"{name} {value:,.0f} ({value / entry.limit:.2f} x)" for name, value in entry.peers.items())
         unit = "instr" if entry.unit == "instructions" else entry.unit
         target = entry.target or ""
-        numbers = f"{entry.krait:>10,.1f}{entry.limit:>10,.1f}{entry.ratio:>8.3f}  {entry.spread:12}{target:>7}"
+        numbers = f"{entry.krait:>14,.1f}{entry.limit:>14,.1f}{entry.ratio:>8.3f}  {entry.spread:12}{target:>7}"
         say(f"{entry.figure:34}{unit:>6}{numbers}  {peers}")
         for mark in entry.missed():
             say(f"{'':34}{mark}")
@@ -387,10 +421,7 @@ def main(wanted: list[str]) -> None:
     signal.alarm(LIMIT_S)
     python = find_python()
     commands, env = build_programs(python), environment(python.executable)
-    figures = [figure for figure in FIGURES if not wanted or figure.name in wanted]
-    if not enough_memory() and any(figure.name == "array-1g" for figure in figures):
-        figures = [figure for figure in figures if figure.name != "array-1g"]
-        say("array-1g: skipped, less than 3 GiB of memory are free")
+    figures = possible([figure for figure in FIGURES if not wanted or figure.name in wanted], python)
     entries = measure_calls(figures, commands, env)
     if not wanted or "init" in wanted:
         entries += measure_starts(python, commands["krait"][0])
