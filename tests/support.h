@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -71,5 +72,45 @@ static inline krait_metrics counters(void) {
     krait_metrics_get(&metrics, NULL);
     return metrics;
 }
+
+/* ---- after each test --------------------------------------------------------------------------------------------- */
+
+enum { LEAK_PATIENCE_MS = 3000 }; /* for what krait's own thread still releases */
+
+static inline void tell_loan(void *user, const krait_loan *loan) {
+    (void)user;
+    fprintf(stderr, "    kind %u, %s of %s, called at %s\n", loan->kind, loan->argument, loan->function, loan->origin);
+}
+
+/* Objects that results and functions keep, and memory of tests that Python keeps; waits for what is on its way. */
+static inline uint64_t left_over(uint64_t before) {
+    krait_metrics now = counters();
+    for (int ms = 0; now.live_results + now.loans > before && ms < LEAK_PATIENCE_MS; ms++) {
+        struct timespec pause = { 0, 1000000 };
+        nanosleep(&pause, NULL);
+        if (ms % 64 == 63) krait_gc(NULL);
+        now = counters();
+    }
+    return now.live_results + now.loans;
+}
+
+/* Runs a test, then fails it unless its results are cleared, its functions let go and its memory is back. */
+static inline void run_to_the_end(void **state) {
+    CMUnitTestFunction *test = *state;
+    uint64_t            before = counters().live_results + counters().loans, after;
+    void               *none = NULL;
+    (*test)(&none);
+    after = left_over(before);
+    if (after <= before) return;
+    krait_loans(tell_loan, NULL);
+    fail_msg("%llu results, functions or loans were left%s", (unsigned long long)(after - before),
+             getenv("KRAIT_DEBUG_LEAKS") ? ", see above" : ": KRAIT_DEBUG_LEAKS=1 tells where they were made");
+}
+
+#undef cmocka_unit_test
+#undef cmocka_unit_test_setup
+#define cmocka_unit_test(test) cmocka_unit_test_setup(test, NULL)
+#define cmocka_unit_test_setup(test, setup)                                                                            \
+    { #test, run_to_the_end, setup, NULL, &(CMUnitTestFunction){ test } }
 
 #endif

@@ -43,6 +43,10 @@ AT(krait_value, as.array.dims, 72);
 AT(krait_value, as.list.items, 24);
 AT(krait_value, as.list.keys, 32);
 AT(krait_value, as.list.count, 40);
+AT(krait_value, as.time.ticks, 24);
+AT(krait_value, as.time.dtype, 32);
+AT(krait_value, as.time.zone, 48);
+AT(krait_value, as.table, 24);
 
 SIZE(krait_dtype, 16);
 AT(krait_dtype, code, 0);
@@ -60,6 +64,47 @@ AT(krait_field, dtype, 16);
 AT(krait_field, shape, 32);
 AT(krait_field, ndim, 40);
 AT(krait_field, reserved, 44);
+
+SIZE(krait_member, 80);
+AT(krait_member, name, 0);
+AT(krait_member, offset, 8);
+AT(krait_member, size, 16);
+AT(krait_member, dtype, 24);
+AT(krait_member, ndim, 40);
+AT(krait_member, reserved, 44);
+AT(krait_member, shape, 48);
+
+SIZE(krait_time_parts, 48);
+AT(krait_time_parts, ticks, 0);
+AT(krait_time_parts, dtype, 8);
+AT(krait_time_parts, zone, 24);
+AT(krait_time_parts, reserved, 32);
+
+SIZE(krait_column, 128);
+AT(krait_column, name, 0);
+AT(krait_column, kind, 8);
+AT(krait_column, ordered, 9);
+AT(krait_column, precision, 10);
+AT(krait_column, scale, 11);
+AT(krait_column, flags, 12);
+AT(krait_column, rows, 16);
+AT(krait_column, dtype, 24);
+AT(krait_column, data, 40);
+AT(krait_column, stride, 48);
+AT(krait_column, offsets, 56);
+AT(krait_column, data_bytes, 64);
+AT(krait_column, valid, 72);
+AT(krait_column, valid_offset, 80);
+AT(krait_column, zone, 88);
+AT(krait_column, dictionary, 96);
+AT(krait_column, offset_bytes, 104);
+AT(krait_column, reserved0, 108);
+AT(krait_column, reserved, 112);
+
+/* As the Arrow specification has them. */
+SIZE(struct ArrowSchema, 72);
+SIZE(struct ArrowArray, 80);
+SIZE(struct ArrowArrayStream, 40);
 
 SIZE(krait_array, 64);
 AT(krait_array, data, 0);
@@ -88,7 +133,9 @@ AT(krait_loan, data, 0);
 AT(krait_loan, bytes, 8);
 AT(krait_loan, function, 16);
 AT(krait_loan, argument, 24);
-AT(krait_loan, reserved, 32);
+AT(krait_loan, origin, 32);
+AT(krait_loan, kind, 40);
+AT(krait_loan, reserved, 44);
 
 SIZE(krait_allocator, 32);
 AT(krait_allocator, allocate, 0);
@@ -132,17 +179,21 @@ static const struct {
     IS(KRAIT_ANY, 0), IS(KRAIT_BOOL, 1), IS(KRAIT_I8, 2), IS(KRAIT_I16, 3), IS(KRAIT_I32, 4), IS(KRAIT_I64, 5),
     IS(KRAIT_U8, 6), IS(KRAIT_U16, 7), IS(KRAIT_U32, 8), IS(KRAIT_U64, 9), IS(KRAIT_F16, 10), IS(KRAIT_F32, 11),
     IS(KRAIT_F64, 12), IS(KRAIT_C64, 13), IS(KRAIT_C128, 14), IS(KRAIT_DATETIME, 15), IS(KRAIT_TIMEDELTA, 16),
-    IS(KRAIT_STRUCT, 17),
+    IS(KRAIT_STRUCT, 17), IS(KRAIT_FIXED_BYTES, 18), IS(KRAIT_FIXED_TEXT, 19),
     IS(KRAIT_GENERIC, 0), IS(KRAIT_YEAR, 1), IS(KRAIT_MONTH, 2), IS(KRAIT_WEEK, 3), IS(KRAIT_DAY, 4), IS(KRAIT_HOUR, 5),
     IS(KRAIT_MINUTE, 6), IS(KRAIT_S, 7), IS(KRAIT_MS, 8), IS(KRAIT_US, 9), IS(KRAIT_NS, 10), IS(KRAIT_PS, 11),
     IS(KRAIT_FS, 12), IS(KRAIT_AS, 13),
     IS(KRAIT_KIND_NONE, 0), IS(KRAIT_KIND_BOOL, 1), IS(KRAIT_KIND_I64, 2), IS(KRAIT_KIND_U64, 3), IS(KRAIT_KIND_F64, 4),
     IS(KRAIT_KIND_COMPLEX, 5), IS(KRAIT_KIND_TEXT, 6), IS(KRAIT_KIND_BYTES, 7), IS(KRAIT_KIND_ARRAY, 8),
-    IS(KRAIT_KIND_LIST, 9), IS(KRAIT_KIND_MAP, 10), IS(KRAIT_MAX_NDIM, 32),
+    IS(KRAIT_KIND_LIST, 9), IS(KRAIT_KIND_MAP, 10), IS(KRAIT_KIND_TIME, 11), IS(KRAIT_KIND_DECIMAL, 12),
+    IS(KRAIT_KIND_TABLE, 13), IS(KRAIT_KIND_OBJECT, 14), IS(KRAIT_KIND_ITERATOR, 15), IS(KRAIT_MAX_NDIM, 32),
+    IS(KRAIT_COLUMN_ARRAY, 1), IS(KRAIT_COLUMN_TEXT, 2), IS(KRAIT_COLUMN_BYTES, 3), IS(KRAIT_COLUMN_CATEGORY, 4),
+    IS(KRAIT_COLUMN_DECIMAL, 5), IS(KRAIT_COLUMN_DATE, 6),
     IS(KRAIT_ARRAY_WRITABLE, 1), IS(KRAIT_ARRAY_C_CONTIGUOUS, 2), IS(KRAIT_ARRAY_F_CONTIGUOUS, 4),
     IS(KRAIT_ARRAY_ALIGNED, 8), IS(KRAIT_ARRAY_COPIED, 16), IS(KRAIT_ARRAY_ALIAS, 32),
     IS(KRAIT_VALUE_PYTHON_, 1), IS(KRAIT_VALUE_OWNED_, 2), /* private, but compiled into programs by the makers */
     IS(KRAIT_WRITABLE, 1), IS(KRAIT_COPY, 2), IS(KRAIT_ALIAS, 4), IS(KRAIT_KEEP_STRIDES, 1), IS(KRAIT_IDEMPOTENT, 2),
+    IS(KRAIT_LOAN_VIEW, 1), IS(KRAIT_LOAN_ARGUMENT, 2), IS(KRAIT_LOAN_RESULT, 3),
     IS(KRAIT_ISOLATED, 1), IS(KRAIT_REPORT_TEXT, 0), IS(KRAIT_REPORT_JSON, 1),
     IS(KRAIT_LOG_DEBUG, 10), IS(KRAIT_LOG_INFO, 20), IS(KRAIT_LOG_WARNING, 30), IS(KRAIT_LOG_ERROR, 40),
     IS(KRAIT_CLASS_NONE, 0), IS(KRAIT_CLASS_CALLER, 1), IS(KRAIT_CLASS_ENVIRONMENT, 2), IS(KRAIT_CLASS_PYTHON, 3),
@@ -166,6 +217,7 @@ static const struct {
     STATUS(KRAIT_E_ESCAPED, -16),
     STATUS(KRAIT_E_NOT_FOUND, -17),
     STATUS(KRAIT_E_STACK, -18),
+    STATUS(KRAIT_E_AMBIGUOUS, -19),
     STATUS(KRAIT_E_NOMEM, -30),
     STATUS(KRAIT_E_SYSTEM, -31),
     STATUS(KRAIT_E_NO_PYTHON, -32),

@@ -187,12 +187,15 @@ static run result; /* of the last command */
 
 /* ---- reading reports --------------------------------------------------------------------------------------------- */
 
-static krait_value report; /* the last that was read, as Python's json understood it */
+static krait_value report; /* the last that was read, as Python's json understood it; a copy in C memory */
 
 static void read_json(const char *data, size_t size) {
     krait_error *err = NULL;
+    krait_value  map;
     krait_value_clear(&report);
-    call1("json:loads", krait_text(data, size), 0, &report, &err);
+    call1("json:loads", krait_text(data, size), 0, &map, &err);
+    krait_value_copy(&map, &report, &err);
+    krait_value_clear(&map);
     if (err) fail_msg("no JSON: %s\n%s", krait_error_message(err), data);
     assert_int_equal(report.kind, KRAIT_KIND_MAP);
 }

@@ -17,7 +17,7 @@ static const char module[] =
     "def fail(*args):\n"
     "    raise ValueError('no')\n"
     "def refuse(a):\n"
-    "    return {1, 2}\n"
+    "    return {1: 2}\n"
     "def keep(a):\n"
     "    kept.append(a[1:])\n"
     "def total_kept():\n"
@@ -101,7 +101,7 @@ static void in_calls_that_end_well_and_badly(void **state) {
         { "owned:identity", KRAIT_OK },
         { "owned:part", KRAIT_OK },
         { "owned:fail", KRAIT_E_PYTHON },
-        { "owned:refuse", KRAIT_E_UNSUPPORTED },
+        { "owned:refuse", KRAIT_E_UNSUPPORTED }, /* its keys are no text */
         { "owned:cycle", KRAIT_OK },
         { "owned:absent", KRAIT_E_NOT_FOUND },
         { "no_such_module:f", KRAIT_E_IMPORT },

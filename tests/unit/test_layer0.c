@@ -152,6 +152,54 @@ static void nobody_need_want_an_error(void **state) {
 }
 
 /* Without memory the static error stands in; clearing and filling it again does no harm. */
+static void a_program_makes_errors_of_its_own(void **state) {
+    static const krait_status none[] = { KRAIT_OK, KRAIT_DONE, (krait_status)-12345, (krait_status)77, KRAIT_STATUS_LAST_ };
+    krait_error              *err = NULL;
+    char                     *longest = malloc(KRAIT__MESSAGE_MAX * 2);
+    (void)state;
+    assert_int_equal(krait_error_new(&err, KRAIT_E_RANGE, "%d of %s", 7, "9"), KRAIT_E_RANGE);
+    assert_string_equal(krait_error_message(err), "7 of 9");
+    assert_string_equal(krait_error_step(err), "");
+    assert_int_equal(krait_error_new(&err, KRAIT_E_SHAPE, "later"), KRAIT_E_RANGE); /* sticks */
+    assert_string_equal(krait_error_message(err), "7 of 9");
+    krait_error_clear(&err);
+    assert_int_equal(krait_error_new(NULL, KRAIT_E_RANGE, "nobody %s", "listens"), KRAIT_E_RANGE);
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        assert_int_equal(krait_error_new(&err, none[i], "told all the same"), KRAIT_E_ARGUMENT);
+        assert_int_equal(krait_error_status(err), KRAIT_E_ARGUMENT);
+        assert_string_equal(krait_error_message(err), "told all the same");
+        krait_error_clear(&err);
+        assert_int_equal(krait_error_new(NULL, none[i], "x"), KRAIT_E_ARGUMENT);
+    }
+    memset(longest, 'x', KRAIT__MESSAGE_MAX * 2 - 1);
+    longest[KRAIT__MESSAGE_MAX * 2 - 1] = 0;
+    krait_error_new(&err, KRAIT_E_RANGE, "%s", longest);
+    assert_true(strlen(krait_error_message(err)) <= KRAIT__MESSAGE_MAX);
+    assert_non_null(strstr(krait_error_message(err), "[cut; 131071 bytes in all]"));
+    krait_error_clear(&err);
+    krait__mem_fail_at(1);
+    assert_int_equal(krait_error_new(&err, KRAIT_E_RANGE, "x"), KRAIT_E_NOMEM);
+    krait__mem_fail_at(0);
+    assert_int_equal(krait_error_status(err), KRAIT_E_NOMEM);
+    krait_error_clear(&err);
+    free(longest);
+}
+
+static void failures_are_found_by_name(void **state) {
+    (void)state;
+    assert_int_equal(krait__status_named("KRAIT_E_RANGE"), KRAIT_E_RANGE);
+    assert_int_equal(krait__status_named("KRAIT_E_FORKED"), KRAIT_E_FORKED);
+    assert_int_equal(krait__status_named("KRAIT_OK"), KRAIT_OK);
+    assert_int_equal(krait__status_named("KRAIT_DONE"), KRAIT_OK);
+    assert_int_equal(krait__status_named("RANGE"), KRAIT_OK);
+    assert_int_equal(krait__status_named(""), KRAIT_OK);
+    assert_int_equal(krait__status_named(NULL), KRAIT_OK);
+    assert_true(krait__is_failure(KRAIT_E_NOMEM));
+    assert_false(krait__is_failure(KRAIT_OK));
+    assert_false(krait__is_failure(KRAIT_DONE));
+    assert_false(krait__is_failure((krait_status)-1));
+}
+
 static void reporting_cannot_fail(void **state) {
     krait_error *err = NULL;
     char         json[512];
@@ -1026,6 +1074,8 @@ int main(void) {
         TEST(a_number_that_is_no_status),
         TEST(an_error_sticks),
         TEST(nobody_need_want_an_error),
+        TEST(a_program_makes_errors_of_its_own),
+        TEST(failures_are_found_by_name),
         TEST(reporting_cannot_fail),
         TEST(a_message_is_bounded),
         TEST(a_full_error_is_read_and_freed),

@@ -18,6 +18,7 @@
 
 #include "error.h"
 #include "mem.h"
+#include "table.h"
 #include "value.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -125,6 +126,25 @@ static krait_value price_map(void) {
     return map;
 }
 
+/* Columns "open" (float64, strided), "volume" (int32, the second row missing), "name" (text), "open" again. */
+static krait_value price_table(void) {
+    static const int32_t volume[] = { 1, 2, 3 };
+    static const bool    has[] = { true, false, true };
+    const char *const    names[] = { "goog", NULL, "msft" };
+    const int64_t        three = 3, every_other = 16;
+    krait_table         *table = krait_table_new(&err);
+    krait_value          valid = krait_vector_bool(has, 3);
+    krait_table_add(table, "open", krait_ndarray(prices, krait_f64_type(), 1, &three, &every_other), NULL, &err);
+    krait_table_add(table, "volume", krait_vector_i32(volume, 3), &valid, &err);
+    krait_table_add_strings(table, "name", names, 3, &err);
+    krait_table_add(table, "open", krait_vector_f64(prices, 3), NULL, &err);
+    if (err) fail_msg("%s", krait_error_message(err));
+    valid = krait_table_value(table); /* freed with the value, as those of results are */
+    valid.release = krait__table_release;
+    valid.owner = table;
+    return valid;
+}
+
 /* ---- names and descriptions -------------------------------------------------------------------------------------- */
 
 static void is_named(krait_dtype dtype, const char *expected) {
@@ -150,7 +170,10 @@ static void names_are_numpys(void **state) {
     is_named(bar->fields[5].dtype, "struct of 1 field");
     is_named(struct_type(NULL, 8), "struct of 0 fields");
     is_named(krait_dtype_make_(0, 0, 8, 0), "unknown dtype 0");
-    is_named(krait_dtype_make_(18, 0, 8, 0), "unknown dtype 18");
+    is_named(krait_dtype_make_(20, 0, 8, 0), "unknown dtype 20");
+    is_named(krait_fixed_bytes(8), "S8");
+    is_named(krait_fixed_text(5), "U5");
+    is_named(krait_fixed_bytes(0), "S0");
     krait__struct_free(bar);
 }
 
@@ -165,6 +188,7 @@ static void names_tell_the_other_byte_order(void **state) {
         { { KRAIT_C128, 1, 0, 0, 16, { 0 } }, ">c16" }, { { KRAIT_I8, 1, 0, 0, 1, { 0 } }, "int8" },
         { { KRAIT_BOOL, 1, 0, 0, 1, { 0 } }, "bool" },  { { KRAIT_DATETIME, 1, 10, 0, 8, { 5 } }, ">M8[5ns]" },
         { { KRAIT_TIMEDELTA, 1, 4, 0, 8, { 1 } }, ">m8[D]" },
+        { { KRAIT_FIXED_TEXT, 1, 0, 0, 12, { 0 } }, ">U3" }, { { KRAIT_FIXED_BYTES, 1, 0, 0, 12, { 0 } }, "S12" },
     };
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -198,28 +222,36 @@ static void is_described(const krait_value *value, const char *expected) {
 static void values_are_described(void **state) {
     static const int64_t shape4[] = { 2, 1, 3, 1 }, long_shape[KRAIT_MAX_NDIM] = { INT64_MIN + 1, INT64_MIN + 1 };
     char                 text[1024];
-    krait_value          map = price_map(), list = tree_value(1, NULL), odd = krait_make_(77);
+    krait_value          map = price_map(), list = tree_value(1, NULL), table = price_table(), odd = krait_make_(77);
     krait_value          values[] = {
         krait_none(), krait_bool(true), krait_i64(1), krait_u64(1), krait_f64(1), krait_complex(1, 2),
         krait_str("hello"), krait_text("h", 1), krait_bytes("hello", 5), krait_matrix_f64(prices, 10, 3),
         krait_vector_f64(prices, 10), with_shape(0, NULL, NULL), with_shape(4, shape4, NULL), with_shape(2, NULL, NULL),
         with_shape(33, shape4, NULL), with_shape(-1, shape4, NULL),
+        krait_time(krait_datetime(KRAIT_MS, 1), 5), krait_time_in(krait_datetime(KRAIT_NS, 1), INT64_MIN, "UTC"),
+        krait_time(krait_timedelta(KRAIT_S, 90), 1), krait_decimal("12.50"), krait_make_(KRAIT_KIND_OBJECT),
+        krait_make_(KRAIT_KIND_ITERATOR), krait_table_value(NULL), krait_vector(prices, krait_fixed_bytes(16), 3),
+        krait_vector(prices, krait_fixed_text(2), 6),
     };
     static const char *const expected[] = {
         "none", "bool", "int", "int", "float", "complex", "text of 5 bytes", "text of 1 byte", "bytes of 5",
         "float64 array (10, 3)", "float64 array (10)", "float64 array ()", "float64 array (2, 1, 3, 1)",
         "float64 array of 2 dimensions without a shape", "float64 array of 33 dimensions without a shape",
         "float64 array of -1 dimensions without a shape",
+        "time", "time", "duration", "decimal", "object", "iterator", "table that is NULL", "S16 array (3)",
+        "U2 array (6)",
     };
     (void)state;
     for (size_t i = 0; i < COUNT(values); i++) is_described(&values[i], expected[i]);
     is_described(&map, "map of 4 items");
     is_described(&list, "list of 1 item");
+    is_described(&table, "table of 4 columns, 3 rows");
     is_described(&odd, "unknown kind 77");
     is_described(NULL, "NULL");
     odd = krait_ndarray(prices, krait_timedelta(KRAIT_AS, INT32_MAX), KRAIT_MAX_NDIM, long_shape, NULL);
     assert_true(krait_value_describe(&odd, text, sizeof text) < sizeof text);
     assert_int_equal(text[strlen(text) - 1], ')'); /* nothing was cut */
+    krait_value_clear(&table);
     krait_value_clear(&map);
     krait_value_clear(&list);
 }
@@ -250,7 +282,7 @@ static void check_refuses_dtypes(void **state) {
     (void)state;
     SAYS(check(krait_f64(1)), KRAIT_E_KIND, "value is float, expected an array");
     SAYS(check(typed(0, 0, 8, 0)), KRAIT_E_ARGUMENT, "dtype code 0 is unknown");
-    SAYS(check(typed(18, 0, 8, 0)), KRAIT_E_ARGUMENT, "dtype code 18 is unknown");
+    SAYS(check(typed(20, 0, 8, 0)), KRAIT_E_ARGUMENT, "dtype code 20 is unknown");
     SAYS(check(typed(255, 0, 8, 0)), KRAIT_E_ARGUMENT, "dtype code 255 is unknown");
     SAYS(check(typed(KRAIT_F64, 0, 4, 0)), KRAIT_E_ARGUMENT, "dtype float64 has item_size 4, expected 8");
     SAYS(check(typed(KRAIT_DATETIME, 1, 0, 1)), KRAIT_E_ARGUMENT, "dtype datetime64 has item_size 0, expected 8");
@@ -267,6 +299,15 @@ static void check_refuses_dtypes(void **state) {
     value.as.array.dtype.swapped = 0;
     value.as.array.dtype.reserved = 1;
     SAYS(check(value), KRAIT_E_ARGUMENT, "dtype float64 has swapped 0 and reserved 1, expected 0 or 1 and 0");
+    SAYS(check(typed(KRAIT_FIXED_TEXT, 0, 6, 0)), KRAIT_E_ARGUMENT,
+         "dtype text of fixed width (U) has item_size 6, expected a multiple of 4");
+    SAYS(check(typed(KRAIT_FIXED_BYTES, 2, 6, 0)), KRAIT_E_ARGUMENT,
+         "dtype bytes of fixed width (S) has unit 2, expected 0");
+    SAYS(check(typed(KRAIT_FIXED_BYTES, 0, UINT32_C(1) << 31, 0)), KRAIT_E_ARGUMENT,
+         "dtype bytes of fixed width (S) has item_size 2147483648, expected at most 2147483647");
+    GOOD(check(typed(KRAIT_FIXED_BYTES, 0, 7, 0)));
+    GOOD(check(typed(KRAIT_FIXED_TEXT, 0, 8, 0)));
+    GOOD(check(typed(KRAIT_FIXED_TEXT, 0, 0, 0))); /* of width 0, as numpy has it */
     GOOD(check(typed(KRAIT_DATETIME, 0, 8, 1)));
     GOOD(check(typed(KRAIT_TIMEDELTA, 13, 8, 2147483647)));
 }
@@ -541,6 +582,9 @@ static void text_is_read(void **state) {
     text = "old", size = 9;
     SAYS(krait_get_text(&number, &text, &size, &err), KRAIT_E_KIND, "value is int, expected text");
     assert_true(text == NULL && size == 0);
+    number = krait_decimal("12.50");
+    GOOD(krait_get_text(&number, &text, &size, &err));
+    assert_true(!strcmp(text, "12.50") && size == 5);
     hello.kind = KRAIT_KIND_BYTES;
     SAYS(krait_get_text(&hello, &text, &size, &err), KRAIT_E_KIND, "value is bytes of 5, expected text");
 }
@@ -613,7 +657,9 @@ static void arrays_are_refused(void **state) {
          "value is text of 5 bytes, expected an array");
     SAYS(krait_get_array(&bad, KRAIT_F64, 3, &array, &err), KRAIT_E_SHAPE, "shape (-1): dimension 0 is negative");
     assert_memory_equal(&array, &zero, sizeof array);
-    SAYS(krait_get_array(&ten, 18, 1, &array, &err), KRAIT_E_ARGUMENT, "dtype code 18 is unknown");
+    SAYS(krait_get_array(&ten, KRAIT_FIXED_BYTES, 1, &array, &err), KRAIT_E_KIND,
+         "value is int32 with 1 dimension (10), expected bytes of fixed width (S) with 1");
+    SAYS(krait_get_array(&ten, 20, 1, &array, &err), KRAIT_E_ARGUMENT, "dtype code 20 is unknown");
     SAYS(krait_get_array(&ten, -1, 1, &array, &err), KRAIT_E_ARGUMENT, "dtype code -1 is unknown");
     SAYS(krait_get_array(&ten, KRAIT_ANY, 33, &array, &err), KRAIT_E_ARGUMENT,
          "33 dimensions were asked for, no array has over 32");
@@ -637,12 +683,70 @@ static void columns_of_maps(void **state) {
          "column 'name' is text of 4 bytes, expected an array of float64 with 1 dimension");
     memset(&array, 1, sizeof array);
     SAYS(krait_get_column(&list, "open", KRAIT_F64, &array, &err), KRAIT_E_KIND,
-         "value is list of 2 items, expected a map of arrays or an array of records");
+         "value is list of 2 items, expected a table, a map of arrays or an array of records");
     SAYS(krait_get_column(&map.as.list.items[0], "open", KRAIT_F64, &array, &err), KRAIT_E_KIND,
-         "value is float64 array (6), expected a map of arrays or an array of records");
+         "value is float64 array (6), expected a table, a map of arrays or an array of records");
     assert_memory_equal(&array, &zero, sizeof array);
     krait_value_clear(&map);
     krait_value_clear(&list);
+}
+
+/* A table of one column without missing values is an array too, at the table's own addresses. */
+static void tables_of_one_column_are_arrays(void **state) {
+    const int64_t three = 3, back = -8;
+    krait_table  *one = krait_table_new(&err), *none = krait_table_new(&err);
+    krait_value   series = krait_table_value(one), four = price_table(), empty = krait_table_value(none);
+    krait_value   lost = krait_table_value(NULL);
+    krait_array   array, zero = { 0 };
+    double        number;
+    (void)state;
+    GOOD(krait_table_add(one, "x", krait_ndarray(prices + 2, krait_f64_type(), 1, &three, &back), NULL, &err));
+    GOOD(krait_get_array(&series, KRAIT_F64, 1, &array, &err));
+    assert_ptr_equal(array.data, prices + 2);
+    assert_true(array.ndim == 1 && array.size == 3 && array.shape[0] == 3 && array.strides[0] == -8);
+    assert_int_equal(array.flags, KRAIT_ARRAY_ALIGNED);
+    GOOD(krait_get_array(&series, KRAIT_ANY, -1, &array, &err));
+    SAYS(krait_get_array(&series, KRAIT_I32, 1, &array, &err), KRAIT_E_KIND,
+         "column 'x' is float64, expected int32");
+    SAYS(krait_get_array(&series, KRAIT_ANY, 2, &array, &err), KRAIT_E_KIND,
+         "value is table of 1 column, 3 rows, expected an array with 2 dimensions");
+    SAYS(krait_get_array(&series, KRAIT_ANY, 0, &array, &err), KRAIT_E_KIND,
+         "value is table of 1 column, 3 rows, expected an array with 0 dimensions");
+    memset(&array, 1, sizeof array);
+    SAYS(krait_get_array(&four, KRAIT_F64, 1, &array, &err), KRAIT_E_SHAPE,
+         "value is table of 4 columns, 3 rows, expected exactly one column: krait_get_column takes one");
+    assert_memory_equal(&array, &zero, sizeof array);
+    SAYS(krait_get_array(&empty, KRAIT_ANY, -1, &array, &err), KRAIT_E_SHAPE,
+         "value is table of 0 columns, 0 rows, expected exactly one column: krait_get_column takes one");
+    SAYS(krait_get_array(&lost, KRAIT_ANY, 1, &array, &err), KRAIT_E_ARGUMENT, "table is NULL");
+    SAYS(krait_get_f64(&series, &number, &err), KRAIT_E_KIND,
+         "value is table of 1 column, 3 rows, expected a number");
+    krait_value_clear(&four);
+    krait_table_free(one);
+    krait_table_free(none);
+}
+
+static void columns_of_tables(void **state) {
+    krait_value table = price_table(), lost = krait_table_value(NULL);
+    krait_array array, zero = { 0 };
+    (void)state;
+    SAYS(krait_get_column(&table, "open", KRAIT_F64, &array, &err), KRAIT_E_AMBIGUOUS,
+         "2 columns are named 'open', at positions 0, 3: krait_table_column takes one");
+    SAYS(krait_get_column(&table, "close", KRAIT_F64, &array, &err), KRAIT_E_NOT_FOUND,
+         "no column 'close' in table of 4 columns, 3 rows: 'open', 'volume', 'name', 'open'");
+    SAYS(krait_get_column(&table, "name", KRAIT_ANY, &array, &err), KRAIT_E_KIND,
+         "column 'name' is text, expected numbers or times");
+    memset(&array, 1, sizeof array);
+    SAYS(krait_get_column(&table, "volume", KRAIT_I32, &array, &err), KRAIT_E_KIND,
+         "column 'volume' is int32, expected int32 without validity: missing_too takes it, krait_column_has tells which rows have a value");
+    assert_memory_equal(&array, &zero, sizeof array);
+    SAYS(krait_get_column(&lost, "open", KRAIT_F64, &array, &err), KRAIT_E_ARGUMENT, "table is NULL");
+    GOOD(krait_table_add((krait_table *)table.owner, "close", krait_vector_f64(prices + 3, 3), NULL, &err));
+    GOOD(krait_get_column(&table, "close", KRAIT_ANY, &array, &err));
+    assert_ptr_equal(array.data, prices + 3);
+    assert_int_equal(array.flags, KRAIT_ARRAY_C_CONTIGUOUS | KRAIT_ARRAY_F_CONTIGUOUS | KRAIT_ARRAY_ALIGNED);
+    krait_value_clear(&table);
+    assert_int_equal(krait__mem_blocks(), 0);
 }
 
 static void fields_of_records(void **state) {
@@ -712,6 +816,43 @@ static void fields_are_refused(void **state) {
          "array is float64 with 1 dimension (6), expected records");
     assert_memory_equal(&field, &zero, sizeof field);
     krait__struct_free(bar);
+}
+
+/* ---- makers of lists and maps ------------------------------------------------------------------------------------ */
+
+static void lists_and_maps_are_made(void **state) {
+    const krait_value  items[] = { krait_i64(7), krait_str("x"), krait_vector_f64(prices, 6) };
+    const char *const  keys[] = { "seven", "text", "prices" };
+    krait_value        list = krait_list(items, 3), map = krait_map(keys, items, 3), empty = krait_list(NULL, 0), copy;
+    krait_value        nested = krait_list(&map, 1), nothing = krait_map(NULL, NULL, 0), lost = krait_list(NULL, 2);
+    const krait_value *item;
+    krait_array        array;
+    (void)state;
+    assert_true(list.kind == KRAIT_KIND_LIST && map.kind == KRAIT_KIND_MAP && !list.release && !map.release);
+    assert_int_equal(krait_list_len(&list), 3);
+    assert_int_equal(krait_map_len(&map), 3);
+    GOOD(krait_list_at(&list, 1, &item, &err));
+    assert_ptr_equal(item, &items[1]); /* borrowed */
+    GOOD(krait_map_get(&map, "seven", &item, &err));
+    assert_ptr_equal(item, &items[0]);
+    GOOD(krait_get_column(&map, "prices", KRAIT_F64, &array, &err));
+    assert_ptr_equal(array.data, prices);
+    GOOD(krait_list_at(&nested, 0, &item, &err));
+    GOOD(krait_map_get(item, "text", &item, &err));
+    GOOD(krait_value_copy(&nested, &copy, &err));
+    krait_value_clear(&nested); /* owns nothing */
+    krait_value_clear(&map);
+    GOOD(krait_list_at(&copy, 0, &item, &err));
+    GOOD(krait_get_column(item, "prices", KRAIT_F64, &array, &err));
+    assert_ptr_not_equal(array.data, prices);
+    assert_memory_equal(array.data, prices, sizeof prices);
+    krait_value_clear(&copy);
+    assert_int_equal(krait_list_len(&empty) + krait_map_len(&nothing), 0);
+    GOOD(krait_value_copy(&nothing, &copy, &err));
+    assert_int_equal(copy.kind, KRAIT_KIND_MAP);
+    krait_value_clear(&copy);
+    SAYS(krait_list_at(&lost, 0, &item, &err), KRAIT_E_ARGUMENT, "items of the list are NULL");
+    assert_int_equal(krait__mem_blocks(), 0);
 }
 
 /* ---- lists and maps ---------------------------------------------------------------------------------------------- */
@@ -995,6 +1136,89 @@ static void text_is_copied(void **state) {
     assert_int_equal(krait__mem_blocks(), 0);
 }
 
+static void times_and_decimals_are_copied(void **state) {
+    char             zone[] = "Europe/Berlin", digits[] = "12.50";
+    krait_value      zoned = krait_time_in(krait_datetime(KRAIT_MS, 1), 1700000000000, zone), copy;
+    krait_value      plain = krait_time(krait_timedelta(KRAIT_S, 25), INT64_MIN), decimal = krait_decimal(digits);
+    krait_value      bad = krait_time(krait_f64_type(), 1), lost = krait_decimal(NULL), object;
+    krait_time_parts parts;
+    const char      *text;
+    size_t           size;
+    (void)state;
+    GOOD(krait_value_copy(&zoned, &copy, &err));
+    memset(zone, '?', sizeof zone - 1);
+    GOOD(krait_get_time(&copy, &parts, &err));
+    assert_string_equal(parts.zone, "Europe/Berlin");
+    assert_true(parts.ticks == 1700000000000 && parts.dtype.code == KRAIT_DATETIME && parts.dtype.unit == KRAIT_MS);
+    krait_value_clear(&copy);
+    GOOD(krait_value_copy(&plain, &copy, &err));
+    assert_true(copy.kind == KRAIT_KIND_TIME && !copy.release && !copy.owner);
+    GOOD(krait_get_time(&copy, &parts, &err));
+    assert_true(parts.ticks == INT64_MIN && parts.dtype.of.count == 25 && !parts.zone);
+    GOOD(krait_value_copy(&decimal, &copy, &err));
+    memset(digits, '?', sizeof digits - 1);
+    assert_int_equal(copy.kind, KRAIT_KIND_DECIMAL);
+    GOOD(krait_get_text(&copy, &text, &size, &err));
+    assert_true(!strcmp(text, "12.50") && size == 5);
+    krait_value_clear(&copy);
+    assert_int_equal(krait_value_copy(&bad, &copy, &err), KRAIT_E_ARGUMENT);
+    krait_error_clear(&err);
+    assert_int_equal(krait_value_copy(&lost, &copy, &err), KRAIT_E_ARGUMENT);
+    krait_error_clear(&err);
+    object = krait_make_(KRAIT_KIND_OBJECT);
+    SAYS(krait_value_copy(&object, &copy, &err), KRAIT_E_UNSUPPORTED, "a Python object cannot be copied into C memory");
+    object.kind = KRAIT_KIND_ITERATOR;
+    SAYS(krait_value_copy(&object, &copy, &err), KRAIT_E_UNSUPPORTED, "a Python object cannot be copied into C memory");
+    assert_int_equal(krait__mem_blocks(), 0);
+}
+
+static void fixed_text_is_copied(void **state) {
+    static const uint32_t points[] = { 'a', 0x20ac, 0, 'b', 0, 0 }; /* U3, twice */
+    uint32_t              turned[6];
+    krait_value           value = krait_vector(turned, swapped(krait_fixed_text(3)), 2), copy;
+    krait_array           array;
+    (void)state;
+    for (int i = 0; i < 6; i++) turned[i] = __builtin_bswap32(points[i]);
+    GOOD(krait_value_copy(&value, &copy, &err));
+    GOOD(krait_get_array(&copy, KRAIT_FIXED_TEXT, 1, &array, &err));
+    assert_true(!array.dtype.swapped && array.dtype.item_size == 12);
+    assert_memory_equal(array.data, points, sizeof points);
+    krait_value_clear(&copy);
+    value = krait_vector("abcdef", swapped(krait_fixed_bytes(2)), 3); /* bytes have no order */
+    GOOD(krait_value_copy(&value, &copy, &err));
+    GOOD(krait_get_array(&copy, KRAIT_FIXED_BYTES, 1, &array, &err));
+    assert_memory_equal(array.data, "abcdef", 6);
+    krait_value_clear(&copy);
+    assert_int_equal(krait__mem_blocks(), 0);
+}
+
+static void tables_are_copied(void **state) {
+    krait_value        table = price_table(), lost = krait_table_value(NULL), copy;
+    const krait_table *own;
+    krait_column       column;
+    const char        *text;
+    size_t             size;
+    (void)state;
+    GOOD(krait_value_copy(&table, &copy, &err));
+    krait_value_clear(&table);
+    assert_int_equal(copy.kind, KRAIT_KIND_TABLE);
+    GOOD(krait_get_table(&copy, &own, &err));
+    assert_true(krait_table_rows(own) == 3 && krait_table_column_count(own) == 4);
+    GOOD(krait_table_column(own, 0, &column, &err));
+    assert_int_equal(column.stride, 8); /* no gaps any more */
+    assert_true(((const double *)column.data)[1] == prices[2] && column.flags & KRAIT_ARRAY_COPIED);
+    assert_true((const double *)column.data < prices || (const double *)column.data >= prices + 6);
+    GOOD(krait_table_find(own, "volume", &column, &err));
+    assert_true(krait_column_has(&column, 0) && !krait_column_has(&column, 1) && krait_column_has(&column, 2));
+    GOOD(krait_table_find(own, "name", &column, &err));
+    text = krait_column_text(&column, 2, &size);
+    assert_true(size == 4 && !memcmp(text, "msft", 4));
+    assert_null(krait_column_text(&column, 1, &size));
+    krait_value_clear(&copy);
+    SAYS(krait_value_copy(&lost, &copy, &err), KRAIT_E_ARGUMENT, "table is NULL, expected one of krait_table_new");
+    assert_int_equal(krait__mem_blocks(), 0);
+}
+
 static void records_are_copied(void **state) {
     char                 data[6 * 40];
     struct krait_struct *bar = bar_type();
@@ -1238,8 +1462,8 @@ static void random_arrays_are_copied(void **state) {
 static krait_value everything(struct krait_struct *bar) {
     static char          records[80];
     static const int64_t shape[] = { 1, 2, 1, 3 }, strides[] = { 0, -8, 0, 8 };
-    static const char   *keys[] = { "text", "bytes", "array", "records", "list", "map" };
-    krait_value          map = tree_value(6, keys), list = tree_value(2, NULL);
+    static const char   *keys[] = { "text", "bytes", "array", "records", "list", "map", "time", "decimal", "table" };
+    krait_value          map = tree_value(COUNT(keys), keys), list = tree_value(2, NULL);
     list.as.list.items[0] = krait_str("a");
     list.as.list.items[1] = krait_vector_f64(prices, 6);
     map.as.list.items[0] = krait_str("hello");
@@ -1248,6 +1472,9 @@ static krait_value everything(struct krait_struct *bar) {
     map.as.list.items[3] = krait_vector(records, struct_type(bar, 40), 2);
     map.as.list.items[4] = list;
     map.as.list.items[5] = price_map();
+    map.as.list.items[6] = krait_time_in(krait_datetime(KRAIT_S, 1), 90, "UTC");
+    map.as.list.items[7] = krait_decimal("1E+3");
+    map.as.list.items[8] = price_table();
     return map;
 }
 
@@ -1303,7 +1530,7 @@ static void refusals_survive_want_of_memory(void **state) {
 
 /* Assertions must not leave a thread by longjmp: it counts instead. */
 static void *read_and_copy(void *shared) {
-    const krait_value *map = shared;
+    const krait_value *map = &((const krait_value *)shared)[0], *table = &((const krait_value *)shared)[1];
     size_t             wrong = 0;
     for (int i = 0; i < 200; i++) {
         krait_value  copy;
@@ -1315,19 +1542,25 @@ static void *read_and_copy(void *shared) {
         if (krait_get_column(map, "close", KRAIT_F64, &array, &own) != KRAIT_E_NOT_FOUND) wrong++;
         krait_error_clear(&own);
         krait_value_clear(&copy);
+        if (krait_value_copy(table, &copy, &own)) wrong++;
+        if (krait_get_column(&copy, "open", KRAIT_F64, &array, &own) != KRAIT_E_AMBIGUOUS) wrong++;
+        krait_error_clear(&own);
+        krait_value_clear(&copy);
+        krait__table_release(krait__table_ref(table->as.table)); /* as an exported array does */
     }
     return (void *)(uintptr_t)wrong;
 }
 
-static void several_threads_read_one_value(void **state) {
-    krait_value map = price_map();
+static void several_threads_read_the_same(void **state) {
+    krait_value both[] = { price_map(), price_table() };
     pthread_t   threads[4];
     void       *wrong[4] = { NULL };
     int         started = 0;
     (void)state;
-    while (started < 4 && pthread_create(&threads[started], NULL, read_and_copy, &map) == 0) started++;
+    while (started < 4 && pthread_create(&threads[started], NULL, read_and_copy, both) == 0) started++;
     for (int i = 0; i < started; i++) pthread_join(threads[i], &wrong[i]);
-    krait_value_clear(&map); /* only now may an assertion leave: the threads read this stack */
+    krait_value_clear(&both[0]); /* only now may an assertion leave: the threads read this stack */
+    krait_value_clear(&both[1]);
     assert_int_equal(started, 4);
     for (int i = 0; i < 4; i++) assert_null(wrong[i]);
     assert_int_equal(krait__mem_blocks(), 0);
@@ -1362,8 +1595,11 @@ int main(void) {
         TEST(arrays_are_read),
         TEST(arrays_are_refused),
         TEST(columns_of_maps),
+        TEST(tables_of_one_column_are_arrays),
+        TEST(columns_of_tables),
         TEST(fields_of_records),
         TEST(fields_are_refused),
+        TEST(lists_and_maps_are_made),
         TEST(items_are_read),
         TEST(items_are_refused),
         TEST(items_that_are_missing),
@@ -1374,6 +1610,9 @@ int main(void) {
         TEST(trees_release_items_then_the_object),
         TEST(scalars_are_copied),
         TEST(text_is_copied),
+        TEST(times_and_decimals_are_copied),
+        TEST(fixed_text_is_copied),
+        TEST(tables_are_copied),
         TEST(records_are_copied),
         TEST(trees_are_copied),
         TEST(copies_are_bounded_in_depth),
@@ -1382,7 +1621,7 @@ int main(void) {
         TEST(copies_survive_want_of_memory),
         TEST(refusals_survive_want_of_memory),
 #endif
-        TEST(several_threads_read_one_value),
+        TEST(several_threads_read_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
