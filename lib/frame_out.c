@@ -272,21 +272,12 @@ static krait_status array_part(framing *f, const place *at, krait_column *column
     return refuse_failed(at, column->name, status, &failure, err);
 }
 
-/* numpy's kind of array, 'O', 'T', ...; 0 with an exception set when it cannot be told. */
-static char kind_of(PyObject *array) {
-    PyObject   *kind = py.PyObject_GetAttrString(krait__head(array)->descr, "kind");
-    const char *text = kind ? py.PyUnicode_AsUTF8AndSize(kind, NULL) : NULL;
-    char        first = text ? *text : 0;
-    if (kind) py.Py_DecRef(kind);
-    return first;
-}
-
 /* Objects, or texts of StringDType: a class of somebody else's may say so of any array. */
 static krait_status texts_part(framing *f, const place *at, krait_column *column, PyObject *values, krait_error **err) {
     krait_error *failure = NULL;
     krait_status status = check_rows(column, values, &failure);
     if (status) return refuse_failed(at, column->name, status, &failure, err);
-    switch (kind_of(values)) {
+    switch (krait__descr_kind(krait__head(values)->descr)) {
     case 'O': return krait__objects_out(f->outlet, at->table, at->index, values, err);
     case 'T': return krait__strings_out(f->outlet, at->table, at->index, values, err);
     case 0: return krait__pyerr_take(KRAIT_E_PYTHON, err);
@@ -565,12 +556,6 @@ static krait_status arrow_out(framing *f, PyObject *split, PyObject *object, kra
 
 /* ---- the value --------------------------------------------------------------------------------------------------- */
 
-static bool any_loan(const krait__outlet *outlet) {
-    for (size_t i = 0; i < outlet->loan_count; i++)
-        if (!outlet->loans[i].dead) return true;
-    return false;
-}
-
 /* The table is full: it becomes the value, and keeps the object to be passed on as itself. */
 static krait_status finish(framing *f, PyObject *object, krait_value *out, krait_error **err) {
     if (!f->outlet->detached) {
@@ -590,7 +575,7 @@ static krait_status finish(framing *f, PyObject *object, krait_value *out, krait
 /* Ends both ways out; takes over the reference. What was copied of other results is no matter of this one. */
 static krait_status table_out(krait__outlet *outlet, PyObject *object, krait_value *out, krait_error **err,
                               krait_status (*fill)(framing *f, PyObject *object, krait_error **err)) {
-    framing      f = { .outlet = outlet, .lent = any_loan(outlet) };
+    framing      f = { .outlet = outlet, .lent = krait__any_loan(outlet) };
     bool         outer = outlet->detached;
     krait_status status;
     outlet->detached = false;
@@ -616,7 +601,7 @@ krait_status krait__frame_out(krait__outlet *outlet, PyObject *object, krait_val
 }
 
 static krait_status fill_array(framing *f, PyObject *array, krait_error **err) {
-    char kind = kind_of(array);
+    char kind = krait__descr_kind(krait__head(array)->descr);
     if (!kind) return krait__pyerr_take(KRAIT_E_PYTHON, err);
     f->table = krait__table_new(krait__head(array)->shape[0]);
     if (!f->table || !krait__table_push(f->table, false, "", 0)) return krait__fail_nomem(err);

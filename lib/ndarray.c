@@ -200,13 +200,18 @@ static bool read_unit(const char *text, krait_dtype *dtype) {
     return dtype->unit != KRAIT_GENERIC;
 }
 
-bool krait__descr_is_objects(PyObject *descr) {
+char krait__descr_kind(PyObject *descr) {
     PyObject   *kind = py.PyObject_GetAttrString(descr, "kind");
     const char *text = kind ? py.PyUnicode_AsUTF8AndSize(kind, NULL) : NULL;
-    bool        objects = text && (*text == 'O' || *text == 'T');
+    char        first = text ? *text : 0;
     if (kind) py.Py_DecRef(kind);
+    return first;
+}
+
+bool krait__descr_is_objects(PyObject *descr) {
+    char kind = krait__descr_kind(descr);
     py.PyErr_Clear();
-    return objects;
+    return kind == 'O' || kind == 'T';
 }
 
 static krait_status unsupported(PyObject *descr, krait_error **err) {

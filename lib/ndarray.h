@@ -76,6 +76,9 @@ static inline krait__array_head *krait__head(PyObject *array) {
  * KRAIT_E_UNSUPPORTED names what numpy calls it. */
 krait_status krait__descr_read(PyObject *descr, krait_dtype *dtype, struct krait_struct **fields, krait_error **err);
 
+/* numpy's letter of a dtype's kind, 'O', 'T', ...; 0 with an exception set when it cannot be told. */
+char krait__descr_kind(PyObject *descr);
+
 /* Are its elements Python objects, or texts of StringDType? */
 bool krait__descr_is_objects(PyObject *descr);
 

@@ -27,6 +27,12 @@ void krait__span(const krait__array_head *head, size_t item_size, const char **l
     *hi = head->data + high;
 }
 
+bool krait__any_loan(const krait__outlet *outlet) {
+    for (size_t i = 0; i < outlet->loan_count; i++)
+        if (!outlet->loans[i].dead) return true;
+    return false;
+}
+
 krait__loan *krait__loan_under(const krait__outlet *outlet, const char *lo, const char *hi) {
     for (size_t i = 0; i < outlet->loan_count; i++) {
         krait__loan *loan = &outlet->loans[i];
@@ -40,9 +46,7 @@ krait__loan *krait__loan_under(const krait__outlet *outlet, const char *lo, cons
 
 krait__loan *krait__loan_under_array(const krait__outlet *outlet, const krait__array_head *head, size_t item_size) {
     const char *lo, *hi;
-    bool        living = false;
-    for (size_t i = 0; i < outlet->loan_count; i++) living |= !outlet->loans[i].dead;
-    if (!living) return NULL;
+    if (!krait__any_loan(outlet)) return NULL;
     krait__span(head, item_size, &lo, &hi);
     return krait__loan_under(outlet, lo, hi);
 }

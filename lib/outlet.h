@@ -26,6 +26,9 @@ krait_status krait__own(krait__outlet *outlet, PyObject *object, size_t bytes, k
 /* The memory an array spans: [*lo, *hi). */
 void krait__span(const krait__array_head *head, size_t item_size, const char **lo, const char **hi);
 
+/* Is any loan of the call alive? */
+bool krait__any_loan(const krait__outlet *outlet);
+
 /* The loan that [lo, hi) lies in, if any. An empty range counts too: what it stands on keeps the memory. */
 krait__loan *krait__loan_under(const krait__outlet *outlet, const char *lo, const char *hi);
 
