@@ -5,21 +5,9 @@
  * docs/types.md holds what was measured, a column for each environment; the last test fails where it says otherwise.
  * KRAIT_WRITE_TYPES=1 writes this environment's column anew. KRAIT_TEST_TYPES is the file, where it is not
  * docs/types.md below the current folder. All of it runs a second time, in a process of its own, without pyarrow. */
-#include "check.h"
-
-#include <spawn.h>
-#include <sys/wait.h>
+#include "hidden.h"
 
 #include "../arrow_trees.h"
-
-/* Not by sys.modules['pyarrow'] = None: what Cython compiled takes that for the module. */
-static const char hide[] = "import sys\n"
-                           "class Hide:\n"
-                           "    def find_spec(self, name, path=None, target=None):\n"
-                           "        if name.partition('.')[0] == 'pyarrow':\n"
-                           "            raise ModuleNotFoundError(f'{name} is hidden', name=name)\n"
-                           "assert 'pandas' not in sys.modules\n"
-                           "sys.meta_path.insert(0, Hide())\n";
 
 static const char module[] =
     "import datetime\n"
@@ -1413,24 +1401,6 @@ static void the_page_says_so(void **state) {
     if (*wrong) message = strdup(wrong);
     krait_value_clear(&answer);
     if (message) fail_msg("%s\nKRAIT_WRITE_TYPES=1 build/integration/test_map writes what was measured", message);
-}
-
-/* ---- the second run ---------------------------------------------------------------------------------------------- */
-
-extern char **environ;
-static int    second_run = -1; /* wait status */
-
-static void without_pyarrow(void **state) {
-    (void)state;
-    assert_int_equal(second_run, 0);
-}
-
-/* This program again, before any thread is there. */
-static void run_without_pyarrow(char *const *argv) {
-    pid_t child;
-    setenv("KRAIT_TEST_HIDE_PYARROW", "1", 1);
-    if (!posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ)) waitpid(child, &second_run, 0);
-    unsetenv("KRAIT_TEST_HIDE_PYARROW");
 }
 
 static int set_up(void **state) {

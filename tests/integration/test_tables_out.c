@@ -1,20 +1,14 @@
 /* Tables as results: what each kind of DataFrame, Series, Index and Arrow data becomes, that it lies in the memory it
  * had in Python, and what happens when that was lent. Everything runs a second time, in a process of its own, where
  * pyarrow cannot be imported. */
-#include "check.h"
+#include "hidden.h"
 
 #include <math.h>
 #include <pthread.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
 #ifdef KRAIT_FAULTS
 #include "mem.h"
 #endif
-
-static const char hide[] = "import sys\n"
-                           "assert 'pandas' not in sys.modules\n"
-                           "sys.modules['pyarrow'] = None\n";
 
 static const char module[] =
     "import datetime, decimal, gc, sys, warnings\n"
@@ -1419,24 +1413,6 @@ static void nothing_piles_up(void **state) {
         if (more.as.i64 - blocks.as.i64 < least) least = more.as.i64 - blocks.as.i64;
     }
     if (least >= TIMES / 2) fail_msg("%d objects more in %d calls", (int)least, TIMES);
-}
-
-/* ---- the second run ---------------------------------------------------------------------------------------------- */
-
-extern char **environ;
-static int    second_run = -1; /* wait status */
-
-static void without_pyarrow(void **state) {
-    (void)state;
-    assert_int_equal(second_run, 0);
-}
-
-/* This program again, before any thread is there. */
-static void run_without_pyarrow(char *const *argv) {
-    pid_t child;
-    setenv("KRAIT_TEST_HIDE_PYARROW", "1", 1);
-    if (!posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ)) waitpid(child, &second_run, 0);
-    unsetenv("KRAIT_TEST_HIDE_PYARROW");
 }
 
 static int set_up(void **state) {
